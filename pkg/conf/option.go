@@ -1,0 +1,191 @@
+package conf
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Names with a meaning of their own.
+const (
+	configFlag  = "config"
+	helpFlag    = "help"
+	versionFlag = "version"
+	listenFlag  = "listen"
+)
+
+// option is one field of a configuration. It is the [pflag.Value] of its flag.
+type option struct {
+	name   string // kebab case, with prefixes
+	usage  string
+	secret bool
+	field  reflect.Value // addressable
+	given  bool          // set by a flag before: a list then grows
+}
+
+func envName(name string) string {
+	return "SKEIN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+func keyName(name string) string { return strings.ReplaceAll(name, "-", "_") }
+
+// options lists the fields of the struct that cfg points to, in order.
+func options(cfg Config) []*option {
+	return walk(reflect.ValueOf(cfg).Elem(), "")
+}
+
+func walk(v reflect.Value, prefix string) []*option {
+	var all []*option
+	for i := range v.NumField() {
+		f, name := v.Type().Field(i), v.Type().Field(i).Tag.Get("conf")
+		switch {
+		case f.Anonymous && f.Type.Kind() == reflect.Struct:
+			all = append(all, walk(v.Field(i), prefix+join(name))...)
+		case name == "":
+		case f.Type.Kind() == reflect.Struct && unmarshaler(v.Field(i)) == nil:
+			all = append(all, walk(v.Field(i), prefix+join(name))...)
+		default:
+			all = append(all, &option{
+				name: prefix + name, usage: f.Tag.Get("usage"), secret: f.Tag.Get("secret") == "true", field: v.Field(i),
+			})
+		}
+	}
+	return all
+}
+
+func join(name string) string {
+	if name == "" {
+		return ""
+	}
+	return name + "-"
+}
+
+// Set implements [pflag.Value]. The first value of a list replaces the default,
+// further ones add to it.
+func (o *option) Set(text string) error {
+	before := o.field.Interface()
+	if err := o.assign([]string{text}, false); err != nil {
+		return err
+	}
+	if list, ok := before.([]string); ok && o.given {
+		o.field.Set(reflect.AppendSlice(reflect.ValueOf(list), o.field))
+	}
+	o.given = true
+	return nil
+}
+
+// String implements [pflag.Value].
+func (o *option) String() string {
+	if !o.field.IsValid() {
+		return ""
+	}
+	return strings.Join(o.values(), ",")
+}
+
+// Type implements [pflag.Value]: a word for the help text.
+func (o *option) Type() string {
+	switch o.field.Interface().(type) {
+	case time.Duration:
+		return "duration"
+	case []string:
+		return "list"
+	}
+	switch o.field.Kind() { //nolint:exhaustive // the rest is text
+	case reflect.Bool:
+		return "bool"
+	case reflect.Int, reflect.Int64, reflect.Uint64, reflect.Uint32, reflect.Float64:
+		return "number"
+	}
+	return "text"
+}
+
+// assign parses values into the field, or only checks them if dry.
+func (o *option) assign(values []string, dry bool) error {
+	fresh := reflect.New(o.field.Type()).Elem()
+	if fresh.Kind() == reflect.Slice {
+		fresh.Set(reflect.ValueOf(splitList(values)))
+	} else if len(values) != 1 {
+		return fmt.Errorf("takes one value, got %d", len(values))
+	} else if err := parseInto(fresh, values[0]); err != nil {
+		return err
+	}
+	if !dry {
+		o.field.Set(fresh)
+	}
+	return nil
+}
+
+func splitList(values []string) []string {
+	list := []string{}
+	for _, v := range values {
+		for item := range strings.SplitSeq(v, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				list = append(list, item)
+			}
+		}
+	}
+	return list
+}
+
+func parseInto(v reflect.Value, text string) error {
+	if u := unmarshaler(v); u != nil {
+		if err := u.UnmarshalText([]byte(text)); err != nil {
+			return fmt.Errorf("%q: %w", text, err)
+		}
+		return nil
+	}
+	if _, ok := v.Interface().(time.Duration); ok {
+		d, err := time.ParseDuration(text)
+		v.SetInt(int64(d))
+		return explain(err, text, `a duration such as "30s" or "1m30s"`)
+	}
+	switch v.Kind() { //nolint:exhaustive // the package doc lists what is allowed
+	case reflect.String:
+		v.SetString(text)
+		return nil
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		v.SetBool(b)
+		return explain(err, text, "true or false")
+	case reflect.Int, reflect.Int64:
+		n, err := strconv.ParseInt(text, 10, v.Type().Bits())
+		v.SetInt(n)
+		return explain(err, text, "a whole number")
+	case reflect.Uint64, reflect.Uint32:
+		n, err := strconv.ParseUint(text, 10, v.Type().Bits())
+		v.SetUint(n)
+		return explain(err, text, "a whole number of at least 0")
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(text, 64)
+		v.SetFloat(f)
+		return explain(err, text, "a number")
+	}
+	return fmt.Errorf("a field of type %s cannot be configured", v.Type())
+}
+
+func explain(err error, text, want string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%q is not %s", text, want)
+}
+
+// values is the field as text, one item of a list each.
+func (o *option) values() []string {
+	if list, ok := o.field.Interface().([]string); ok {
+		return list
+	}
+	if m, ok := o.field.Interface().(encoding.TextMarshaler); ok {
+		if text, err := m.MarshalText(); err == nil {
+			return []string{string(text)}
+		}
+	}
+	return []string{fmt.Sprint(o.field.Interface())}
+}
+
+func unmarshaler(v reflect.Value) encoding.TextUnmarshaler {
+	u, _ := v.Addr().Interface().(encoding.TextUnmarshaler)
+	return u
+}
