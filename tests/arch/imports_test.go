@@ -1,0 +1,154 @@
+package arch
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layers say what the packages below a folder may import of this module: only
+// downwards, never sideways between services. The first row that matches a
+// package counts; a package may always import what is below its own folder.
+var layers = []struct {
+	from string
+	may  []string
+}{
+	{"cmd/skein/", []string{"services/edge/", "services/router/", "services/presence/", "pkg/", "proto/gen/", "web/"}},
+	{"cmd/skein-edge/", []string{"services/edge/", "pkg/", "web/"}},
+	{"cmd/skein-router/", []string{"services/router/", "pkg/"}},
+	{"cmd/skein-presence/", []string{"services/presence/", "pkg/"}},
+
+	// An edge's parts know each other only as far as a broadcast travels.
+	{"services/edge/hub/", []string{"pkg/channel/", "pkg/phx/", "pkg/wsframe/"}},
+	{"services/edge/session/", []string{"services/edge/hub/", "pkg/channel/", "pkg/phx/", "pkg/wsframe/"}},
+	{"services/edge/socket/", []string{"pkg/wsframe/", "pkg/queue/", "pkg/lifecycle/"}},
+	{"services/edge/uplink/", []string{"pkg/", "proto/gen/"}},
+	{"services/edge/report/", []string{"pkg/", "proto/gen/"}},
+	{"services/edge/", []string{"pkg/", "proto/gen/", "web/"}},
+
+	{"services/router/exchange/", []string{"pkg/ring/", "pkg/channel/", "proto/gen/skein/mesh/"}},
+	{"services/router/", []string{"pkg/", "proto/gen/"}},
+	{"services/presence/", []string{"pkg/", "proto/gen/"}},
+
+	{"pkg/channel/", nil},
+	{"pkg/ring/", nil},
+	{"pkg/queue/", nil},
+	{"pkg/wsframe/", nil},
+	{"pkg/lifecycle/", nil},
+	{"pkg/conf/", nil},
+	{"pkg/version/", nil},
+	{"pkg/phx/", []string{"pkg/channel/", "pkg/wsframe/"}},
+	{"pkg/pump/", []string{"pkg/queue/"}},
+	{"pkg/cluster/", []string{"pkg/lifecycle/"}},
+	{"pkg/", []string{"pkg/"}},
+
+	{"proto/gen/", []string{"proto/gen/"}},
+	{"web/", nil},
+	{"tests/", []string{"services/", "pkg/", "proto/gen/", "web/"}},
+}
+
+func TestPackagesImportDownwardsOnly(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		row := slices.IndexFunc(layers, func(l struct {
+			from string
+			may  []string
+		},
+		) bool {
+			return strings.HasPrefix(p.path(), l.from)
+		})
+		if row < 0 {
+			t.Errorf("%s is in no layer: add a row", p.path())
+			continue
+		}
+		may := append(slices.Clone(layers[row].may), layers[row].from)
+		for _, imported := range p.Imports {
+			below, own := strings.CutPrefix(imported, module+"/")
+			if own && !hasAnyPrefix(below+"/", may) {
+				t.Errorf("%s must not import %s", p.path(), below)
+			}
+		}
+	}
+}
+
+// pure packages decide: they do no I/O, so that a whole cluster of them runs in
+// virtual time. Their tests may do what they like.
+var pure = []string{
+	"pkg/channel/", "pkg/phx/", "pkg/queue/", "pkg/ring/", "pkg/wsframe/",
+	"services/edge/hub/", "services/edge/session/", "services/router/exchange/",
+}
+
+func TestPurePackagesDoNoIO(t *testing.T) {
+	outside := []string{"net/", "os/", "syscall/", "golang.org/x/sys/", "google.golang.org/grpc/", "github.com/gofiber/"}
+	for _, p := range list(t, "./...") {
+		if !slices.Contains(pure, p.path()) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if hasAnyPrefix(imported+"/", outside) {
+				t.Errorf("%s decides and must not import %s", p.path(), imported)
+			}
+		}
+	}
+}
+
+// heavy dependencies have one importer, so that one package knows their traps.
+var heavy = []struct {
+	dependency string
+	importers  []string
+}{
+	{"github.com/hashicorp/", []string{"pkg/cluster/"}},
+	{"github.com/gofiber/", []string{"services/edge/socket/"}},
+	{"github.com/valyala/", []string{"services/edge/socket/"}},
+	{"github.com/fasthttp/", []string{"services/edge/socket/"}},
+	{"golang.org/x/sys/", []string{"services/edge/socket/"}},
+	{"github.com/prometheus/", []string{"pkg/telemetry/"}},
+	{"go.opentelemetry.io/otel/sdk/", []string{"pkg/telemetry/"}},
+	{"go.opentelemetry.io/otel/exporters/", []string{"pkg/telemetry/"}},
+	{"go.opentelemetry.io/contrib/", []string{"pkg/rpc/"}},
+	{"github.com/knadh/", []string{"pkg/conf/"}},
+	{"go.yaml.in/", []string{"pkg/conf/"}},
+	{"github.com/spf13/cobra/", []string{"cmd/skein/"}},
+	{"github.com/spf13/pflag/", []string{"pkg/conf/", "cmd/skein/"}},
+	{"charm.land/", []string{"cmd/skein/"}},
+}
+
+func TestHeavyDependenciesHaveOneImporter(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		for _, imported := range p.Imports {
+			for _, h := range heavy {
+				if strings.HasPrefix(imported+"/", h.dependency) && !hasAnyPrefix(p.path(), h.importers) {
+					t.Errorf("%s must not import %s: only %s may", p.path(), imported, h.importers)
+				}
+			}
+		}
+	}
+}
+
+// TestBinariesLinkOnlyTheirService looks at what a binary links in the end:
+// an edge must not carry the gossip, a router must not carry the web server.
+func TestBinariesLinkOnlyTheirService(t *testing.T) {
+	var (
+		gossip    = []string{"github.com/hashicorp/serf/", "github.com/hashicorp/memberlist/"}
+		webServer = []string{"github.com/gofiber/", "github.com/valyala/fasthttp/", "github.com/fasthttp/"}
+		terminal  = []string{"charm.land/", "github.com/spf13/cobra/"}
+	)
+	for binary, without := range map[string][]string{
+		"cmd/skein-edge":     slices.Concat(gossip, terminal, []string{module + "/services/router/", module + "/services/presence/"}),
+		"cmd/skein-router":   slices.Concat(webServer, terminal, []string{module + "/services/edge/", module + "/services/presence/", module + "/web/"}),
+		"cmd/skein-presence": slices.Concat(webServer, terminal, []string{module + "/services/edge/", module + "/services/router/", module + "/web/"}),
+	} {
+		linked := list(t, "-deps", "./"+binary)
+		for _, p := range linked {
+			if hasAnyPrefix(p.ImportPath+"/", without) {
+				t.Errorf("%s must not link %s", binary, p.ImportPath)
+			}
+		}
+		if len(linked) < 2 {
+			t.Errorf("%s links nothing", binary)
+		}
+	}
+}
+
+func hasAnyPrefix(s string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(s, prefix) })
+}
