@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -67,6 +68,9 @@ func (l *Local) Changed() <-chan struct{} { return l.changed }
 
 // SetState implements [Membership].
 func (l *Local) SetState(s State) error {
+	if !s.valid() {
+		return fmt.Errorf("cluster: state %q is unknown", s)
+	}
 	l.registry.mu.Lock()
 	defer l.registry.mu.Unlock()
 	if l.self.State != s {

@@ -1,0 +1,43 @@
+package serf
+
+import (
+	"bytes"
+	"log"
+	"log/slog"
+)
+
+// newLogger returns a logger for serf and memberlist, which writes to to with
+// the level that each line begins with.
+func newLogger(to *slog.Logger) *log.Logger {
+	return log.New(lines{to}, "", 0)
+}
+
+// lines turns each written line into a record.
+type lines struct{ to *slog.Logger }
+
+// Write implements io.Writer.
+func (l lines) Write(line []byte) (int, error) {
+	level, text := splitLevel(line)
+	switch level {
+	case "ERR", "ERROR":
+		l.to.Error(text)
+	case "WARN":
+		l.to.Warn(text)
+	case "INFO":
+		l.to.Info(text)
+	default:
+		l.to.Debug(text)
+	}
+	return len(line), nil
+}
+
+// splitLevel splits "[LEVEL] text".
+func splitLevel(line []byte) (level, text string) {
+	line = bytes.TrimSpace(line)
+	if bytes.HasPrefix(line, []byte("[")) {
+		if level, rest, ok := bytes.Cut(line[1:], []byte("]")); ok {
+			return string(level), string(bytes.TrimSpace(rest))
+		}
+	}
+	return "", string(line)
+}

@@ -1,0 +1,82 @@
+package serf
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Settings are the options of a program that gossips.
+type Settings struct {
+	Gossip    string   `conf:"gossip" usage:"address that gossip listens on, TCP and UDP, host:port"`
+	Advertise string   `conf:"gossip-advertise" usage:"address other members reach this one's gossip at, host:port (default: the one it listens on)"`
+	Join      []string `conf:"join" usage:"gossip addresses of some members, host:port; names are resolved anew at each attempt"`
+	Cluster   string   `conf:"cluster" usage:"name of the cluster; members of other clusters are not heard"`
+	Keys      []string `conf:"gossip-keys" usage:"keys that encrypt gossip, each 16, 24 or 32 bytes in base64; the first encrypts, all decrypt"`
+	Insecure  bool     `conf:"insecure" usage:"allow gossip without a key and gRPC without TLS on addresses other than loopback"`
+}
+
+// DefaultSettings returns settings that work on one machine; gossip listens on
+// port, which differs by service.
+func DefaultSettings(port int) Settings {
+	return Settings{Gossip: fmt.Sprintf("127.0.0.1:%d", port), Cluster: "skein"}
+}
+
+// Validate reports everything that is wrong with s.
+func (s Settings) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	_, _, err := net.SplitHostPort(s.Gossip)
+	check(err == nil, "gossip: %q is not host:port", s.Gossip)
+	if s.Advertise != "" {
+		_, _, err := net.SplitHostPort(s.Advertise)
+		check(err == nil, "gossip-advertise: %q is not host:port", s.Advertise)
+	}
+	for _, seed := range s.Join {
+		_, _, err := net.SplitHostPort(seed)
+		check(err == nil, "join: %q is not host:port", seed)
+	}
+	check(s.Cluster != "" && len(s.Cluster) <= memberlist.LabelMaxSize,
+		"cluster: the name must have 1 to %d bytes", memberlist.LabelMaxSize)
+	_, err = s.keys()
+	errs = append(errs, err)
+	check(s.Insecure || len(s.Keys) > 0 || Loopback(s.Gossip),
+		"gossip: %s is not a loopback address, so whoever reaches it could join: "+
+			"set gossip-keys (make one with `openssl rand -base64 32`) or, on a network you trust, insecure", s.Gossip)
+	return errors.Join(errs...)
+}
+
+// Loopback reports whether address, "host:port", can be reached from this
+// machine only.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// keys decodes the keys. An error never shows a key.
+func (s Settings) keys() ([][]byte, error) {
+	var errs []error
+	keys := make([][]byte, 0, len(s.Keys))
+	for i, encoded := range s.Keys {
+		key, err := base64.StdEncoding.DecodeString(encoded)
+		if err == nil {
+			err = memberlist.ValidateKey(key)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("gossip-keys: key %d must be 16, 24 or 32 bytes in base64", i+1))
+		}
+		keys = append(keys, key)
+	}
+	return keys, errors.Join(errs...)
+}
