@@ -6,12 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Bounds of names, in bytes.
 const (
 	MaxTopicLen = 1024
 	MaxEventLen = 255 // one length byte in the V2 binary frame
+
+	// MaxBinaryTopicLen bounds the topic of a binary broadcast, which has one
+	// length byte too.
+	MaxBinaryTopicLen = 255
 )
 
 // Events of the protocol itself. Clients act on them, so nobody may broadcast
@@ -42,32 +47,59 @@ type Connection struct {
 	ID   uint64 // unique in one life of that edge, from 1
 }
 
-// Errors of [ValidateTopic] and [ValidateEvent].
+// Errors of [ValidateTopic], [ValidateEvent] and [Broadcast.Validate].
 var (
 	ErrTopic = errors.New("topic")
 	ErrEvent = errors.New("event")
 )
 
+// What becomes of a publish, or of a wish to hear a topic, that the mesh could
+// not carry out. Clients see them as the reason of an error reply.
+var (
+	// ErrUnavailable means that no router could take it in time, or that the
+	// way to it broke before an answer came. The mesh does not try again.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrOverloaded means that it was refused because too much waits already.
+	ErrOverloaded = errors.New("overloaded")
+)
+
+// Validate reports whether b may enter the mesh. It does not look at the
+// payload, which is validated where it is decoded.
+func (b Broadcast) Validate() error {
+	if err := ValidateTopic(b.Topic); err != nil {
+		return err
+	}
+	if b.Binary && len(b.Topic) > MaxBinaryTopicLen {
+		return fmt.Errorf("%w: must be at most %d bytes for a binary payload, got %d",
+			ErrTopic, MaxBinaryTopicLen, len(b.Topic))
+	}
+	return ValidateEvent(b.Event)
+}
+
 // ValidateTopic reports whether a topic may be joined and published to: 1 to
-// [MaxTopicLen] bytes, and not "phoenix", which is the protocol's own.
+// [MaxTopicLen] bytes of UTF-8, and not "phoenix", which is the protocol's own.
 func ValidateTopic(topic string) error {
 	switch {
 	case topic == "" || len(topic) > MaxTopicLen:
 		return fmt.Errorf("%w: must be 1 to %d bytes, got %d", ErrTopic, MaxTopicLen, len(topic))
 	case topic == "phoenix":
 		return fmt.Errorf("%w: %q is reserved for the protocol", ErrTopic, topic)
+	case !utf8.ValidString(topic):
+		return fmt.Errorf("%w: must be UTF-8", ErrTopic)
 	}
 	return nil
 }
 
 // ValidateEvent reports whether an event may be broadcast: 1 to [MaxEventLen]
-// bytes, and without the prefix "phx_", which is the protocol's own.
+// bytes of UTF-8, and without the prefix "phx_", which is the protocol's own.
 func ValidateEvent(event string) error {
 	switch {
 	case event == "" || len(event) > MaxEventLen:
 		return fmt.Errorf("%w: must be 1 to %d bytes, got %d", ErrEvent, MaxEventLen, len(event))
 	case strings.HasPrefix(event, "phx_"):
 		return fmt.Errorf("%w: %q is reserved for the protocol", ErrEvent, event)
+	case !utf8.ValidString(event):
+		return fmt.Errorf("%w: must be UTF-8", ErrEvent)
 	}
 	return nil
 }
