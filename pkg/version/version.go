@@ -4,27 +4,28 @@ package version
 
 import "runtime/debug"
 
-// linked is set by the linker:
+// Version of this binary: what the linker set with
 //
-//	-ldflags "-X github.com/skein-mesh/skein/pkg/version.linked=1.2.3"
-var linked string //nolint:gochecknoglobals // the linker can only set a package variable
+//	-ldflags "-X github.com/skein-mesh/skein/pkg/version.Version=1.2.3"
+//
+// else what the module or version control system recorded, else "dev". It is
+// never changed after that.
+var Version string //nolint:gochecknoglobals // the linker can only set a package variable
 
-// Version of this binary: what the linker set, else what the module or version
-// control system recorded, else "dev". It is never changed.
-var Version = resolve(linked) //nolint:gochecknoglobals // a constant in all but the linker's eyes
+// The linker only sets variables that have no initializer of their own.
+var _ = setDefault(&Version) //nolint:gochecknoglobals // see above
+
+func setDefault(v *string) bool {
+	if *v == "" {
+		*v = unknown
+		if info, ok := debug.ReadBuildInfo(); ok {
+			*v = fromBuild(info)
+		}
+	}
+	return true
+}
 
 const unknown = "dev"
-
-func resolve(linked string) string {
-	if linked != "" {
-		return linked
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return unknown
-	}
-	return fromBuild(info)
-}
 
 // fromBuild names a build that the linker did not: a released module by its
 // version, a working tree by its commit.

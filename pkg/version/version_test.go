@@ -26,11 +26,11 @@ func TestFromBuild(t *testing.T) {
 	}
 }
 
-func TestResolve(t *testing.T) {
-	if got := resolve("1.2.3"); got != "1.2.3" {
-		t.Errorf("the linker's version was not taken: %q", got)
-	}
-	if Version == "" {
-		t.Error("empty version")
+func TestTheLinkersVersionStays(t *testing.T) {
+	linked, empty := "1.2.3", ""
+	setDefault(&linked)
+	setDefault(&empty)
+	if linked != "1.2.3" || empty == "" || Version == "" {
+		t.Errorf("got %q, %q and %q", linked, empty, Version)
 	}
 }
