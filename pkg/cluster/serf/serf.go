@@ -7,7 +7,8 @@
 //
 // Run follows serf's events and one child joins the seeds; serf adds about
 // seventeen of its own. A leave has a goroutine that Run waits for. Serf does
-// not wait for its own: a few end up to a few seconds after Run returned.
+// not wait for its own: a few end up to a few seconds after Run returned, and
+// one stays for ever if Run failed because it could not listen.
 package serf
 
 import (

@@ -92,7 +92,7 @@ func TestLongestMemberFits(t *testing.T) {
 // On sockets, without a bubble: the one test of what the network in memory
 // replaces.
 func TestSockets(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	start := func(id string, join ...string) (*serf.Serf, func() error) {
 		config := serf.Config{Settings: serf.DefaultSettings(0), Self: clustertest.Router(id)}
 		config.Join, config.Keys = join, []string{key1}
