@@ -35,11 +35,11 @@ var layers = []struct {
 	{"pkg/queue/", nil},
 	{"pkg/wsframe/", nil},
 	{"pkg/lifecycle/", nil},
-	{"pkg/conf/", nil},
+	{"pkg/conf/", []string{"pkg/version/"}},
 	{"pkg/version/", nil},
 	{"pkg/phx/", []string{"pkg/channel/", "pkg/wsframe/"}},
 	{"pkg/pump/", []string{"pkg/queue/"}},
-	{"pkg/cluster/", []string{"pkg/lifecycle/"}},
+	{"pkg/cluster/", []string{"pkg/lifecycle/", "proto/gen/skein/mesh/"}},
 	{"pkg/", []string{"pkg/"}},
 
 	{"proto/gen/", []string{"proto/gen/"}},
@@ -96,7 +96,7 @@ var heavy = []struct {
 	dependency string
 	importers  []string
 }{
-	{"github.com/hashicorp/", []string{"pkg/cluster/"}},
+	{"github.com/hashicorp/", []string{"pkg/cluster/serf/", "pkg/cluster/clustertest/"}},
 	{"github.com/gofiber/", []string{"services/edge/socket/"}},
 	{"github.com/valyala/", []string{"services/edge/socket/"}},
 	{"github.com/fasthttp/", []string{"services/edge/socket/"}},
