@@ -12,7 +12,7 @@ const personY = 172;
 const maxEdges = 4;
 const maxPeople = 16;
 const hop = 260; // milliseconds that a dot takes for one thread
-const maxDots = 60;
+const pulseEvery = 120; // milliseconds; a burst of events is one pulse
 
 interface Branch {
   id: string;
@@ -26,6 +26,7 @@ export class MeshMap {
   private readonly threads = new Map<string, SVGPathElement>();
   private readonly dots = svg("g");
   private branches: Branch[] = [];
+  private pulsedAt = 0;
   private readonly still = matchMedia("(prefers-reduced-motion: reduce)");
 
   /** show draws the mesh for these people; the first one is this tab's own. */
@@ -43,7 +44,9 @@ export class MeshMap {
 
   /** pulse runs a dot from a person to the owner, and from there to everybody. */
   pulse(from: Person): void {
-    if (this.still.matches || document.hidden || this.dots.children.length > maxDots) return;
+    const now = performance.now();
+    if (this.still.matches || document.hidden || now - this.pulsedAt < pulseEvery) return;
+    this.pulsedAt = now;
     const source = this.branches.find(({ people }) => people.some(({ id }) => id === from.id));
     if (!source) return;
     this.run(`p:${from.id}`, from.hue, 0, false);

@@ -19,13 +19,18 @@ export class Messages {
   private readonly rows = new Map<string, HTMLElement>();
   private readonly typists = new Map<string, { person: Person; timer: number }>();
   private last: Message | null = null;
+  private following = true;
 
   constructor(
     private readonly list: HTMLElement,
     private readonly typingLine: HTMLElement,
     private readonly me: () => Person,
     private readonly actions: Actions,
-  ) {}
+  ) {
+    // A phone's keyboard shrinks the list; its end stays in sight.
+    this.box.addEventListener("scroll", () => (this.following = this.isAtEnd()));
+    new ResizeObserver(() => this.following && this.toEnd()).observe(this.box);
+  }
 
   /** reset shows what is remembered of a room. */
   reset(remembered: Message[]): void {
@@ -149,14 +154,16 @@ export class Messages {
     }
   }
 
+  private get box(): HTMLElement {
+    return this.list.parentElement as HTMLElement;
+  }
+
   private isAtEnd(): boolean {
-    const box = this.list.parentElement as HTMLElement;
-    return box.scrollHeight - box.scrollTop - box.clientHeight < 80;
+    return this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 80;
   }
 
   private toEnd(): void {
-    const box = this.list.parentElement as HTMLElement;
-    box.scrollTop = box.scrollHeight;
+    this.box.scrollTop = this.box.scrollHeight;
   }
 }
 
