@@ -2,7 +2,7 @@ package serf
 
 import (
 	"bytes"
-	"log"
+	"log" //nolint:depguard // serf wants one; it writes to a slog.Logger
 	"log/slog"
 )
 

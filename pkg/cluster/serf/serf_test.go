@@ -91,7 +91,9 @@ func (f *fleet) three(change ...func(*serf.Config)) []*node {
 	f.seeds(nodes[0])
 	nodes = append(nodes, f.start(clustertest.Router("b"), change...), f.start(clustertest.Router("c"), change...))
 	for _, n := range nodes {
-		f.sees(n, 3*time.Second, "a", "b", "c")
+		// Gossip takes a moment. If its packets are lost, so does the next exchange
+		// of full state, each five seconds.
+		f.sees(n, 8*time.Second, "a", "b", "c")
 	}
 	return nodes
 }
@@ -258,11 +260,11 @@ func TestFifthOfPacketsLost(t *testing.T) {
 		if err := nodes[1].SetState(cluster.StateLeaving); err != nil {
 			t.Fatal(err)
 		}
-		clustertest.Eventually(t, 6*time.Second, "a state is seen", func() bool {
+		clustertest.Eventually(t, 8*time.Second, "a state is seen", func() bool {
 			return nodes[0].Members()[1].State == cluster.StateLeaving && nodes[2].Members()[1].State == cluster.StateLeaving
 		})
 		nodes[1].stop()
-		f.sees(nodes[0], 6*time.Second, "a", "c")
+		f.sees(nodes[0], 8*time.Second, "a", "c")
 		stopAll(nodes)
 	})
 }

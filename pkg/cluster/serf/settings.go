@@ -15,7 +15,7 @@ type Settings struct {
 	Advertise string   `conf:"gossip-advertise" usage:"address other members reach this one's gossip at, host:port (default: the one it listens on)"`
 	Join      []string `conf:"join" usage:"gossip addresses of some members, host:port; names are resolved anew at each attempt"`
 	Cluster   string   `conf:"cluster" usage:"name of the cluster; members of other clusters are not heard"`
-	Keys      []string `conf:"gossip-keys" usage:"keys that encrypt gossip, each 16, 24 or 32 bytes in base64; the first encrypts, all decrypt"`
+	Keys      []string `conf:"gossip-keys" usage:"keys that encrypt gossip, each 16, 24 or 32 bytes in base64; the first encrypts, all decrypt" secret:"true"`
 	Insecure  bool     `conf:"insecure" usage:"allow gossip without a key and gRPC without TLS on addresses other than loopback"`
 }
 
