@@ -1,0 +1,127 @@
+// A fleet of real Skein processes on loopback. Each process keeps its ports
+// over a restart, and its output goes to a file of its own.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream, mkdirSync, mkdtempSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { eventually } from "./wait.mjs";
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const binaries = path.resolve(process.env.SKEIN_BIN ?? path.join(here, "../../bin"));
+const logs = process.env.SKEIN_LOGS ?? mkdtempSync(path.join(tmpdir(), "skein-logs-"));
+
+/** Process is one Skein process that can be stopped and started again. */
+class Process {
+  #child = null;
+  #starts = 0;
+
+  constructor(id, binary, args, admin) {
+    Object.assign(this, { id, binary, args, admin });
+  }
+
+  async start() {
+    mkdirSync(logs, { recursive: true });
+    const file = path.join(logs, `${this.id}.${++this.#starts}.log`);
+    const child = spawn(path.join(binaries, this.binary), this.args, { stdio: ["ignore", "pipe", "pipe"] });
+    const log = createWriteStream(file);
+    child.stdout.pipe(log);
+    child.stderr.pipe(log);
+    this.#child = child;
+    await eventually(`${this.id} is ready`, async () => {
+      if (child.exitCode !== null) throw new Error(`${this.id} ended with status ${child.exitCode}; see ${file}`);
+      const response = await fetch(`http://${this.admin}/readyz`).catch(() => null);
+      return response?.ok;
+    }, 20_000);
+  }
+
+  /** stop ends the process and waits for it. */
+  async stop(signal = "SIGTERM") {
+    const child = this.#child;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    await exited;
+  }
+
+  async restart(signal = "SIGTERM") {
+    await this.stop(signal);
+    await this.start();
+  }
+}
+
+/** Fleet is 3 routers, a presence instance and 2 edges. */
+export class Fleet {
+  routers = [];
+  presence = [];
+  edges = [];
+
+  async start() {
+    const gossip = [];
+    for (const id of ["router-1", "router-2", "router-3"]) {
+      gossip.push(await this.#member(this.routers, id, "skein-router", gossip));
+    }
+    await this.#member(this.presence, "presence-1", "skein-presence", gossip);
+    for (const id of ["edge-a", "edge-b"]) await this.#edge(id);
+    return this;
+  }
+
+  async stop() {
+    for (const group of [this.edges, this.presence, this.routers]) {
+      await Promise.all(group.map((process) => process.stop()));
+    }
+  }
+
+  /** publish sends a message as a backend would. */
+  async publish(topic, event, payload) {
+    await run("skein", ["publish", topic, event, JSON.stringify(payload), "--router", this.routers[0].grpc]);
+  }
+
+  async #member(group, id, binary, join) {
+    const [grpc, gossip, admin] = await addresses(3);
+    const args = ["--id", id, "--grpc", grpc, "--gossip", gossip, "--admin", admin];
+    if (join.length > 0) args.push("--join", join.join(","));
+    const member = new Process(id, binary, args, admin);
+    member.grpc = grpc;
+    group.push(member);
+    await member.start();
+    return gossip;
+  }
+
+  async #edge(id) {
+    const [listen, admin, agent] = await addresses(3);
+    const routers = this.routers.map(({ grpc }) => grpc).join(",");
+    const edge = new Process(id, "skein-edge", ["--id", id, "--listen", listen, "--admin", admin, "--agent", agent, "--routers", routers], admin);
+    edge.url = `http://${listen}`;
+    edge.socket = `ws://${listen}/socket`;
+    this.edges.push(edge);
+    await edge.start();
+  }
+}
+
+/** run runs a command of bin/ to its end and returns what it printed. */
+export async function run(binary, args) {
+  const child = spawn(path.join(binaries, binary), args, { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  child.stdout.on("data", (data) => (output += data));
+  child.stderr.on("data", (data) => (output += data));
+  const [status] = await once(child, "close");
+  if (status !== 0) throw new Error(`${binary} ${args.join(" ")} ended with status ${status}: ${output}`);
+  return output;
+}
+
+// Free ports of loopback, held together until all are known so that they differ.
+async function addresses(count) {
+  const servers = [];
+  for (let i = 0; i < count; i++) {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    servers.push(server);
+  }
+  const list = servers.map((server) => `127.0.0.1:${server.address().port}`);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return list;
+}
