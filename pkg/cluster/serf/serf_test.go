@@ -23,13 +23,18 @@ const (
 type fleet struct {
 	t       *testing.T
 	network *clustertest.Network
+	within  time.Duration // all hear of a change
 
 	mu    sync.Mutex
 	hosts []string // what the name of the seeds resolves to
 }
 
 func newFleet(t *testing.T, o clustertest.Options) *fleet {
-	return &fleet{t: t, network: clustertest.NewNetwork(o)}
+	within := 3 * time.Second
+	if o.Loss > 0 {
+		within = 15 * time.Second // what gossip loses, an exchange of full state brings, each five to ten seconds
+	}
+	return &fleet{t: t, network: clustertest.NewNetwork(o), within: within}
 }
 
 type node struct {
@@ -91,9 +96,7 @@ func (f *fleet) three(change ...func(*serf.Config)) []*node {
 	f.seeds(nodes[0])
 	nodes = append(nodes, f.start(clustertest.Router("b"), change...), f.start(clustertest.Router("c"), change...))
 	for _, n := range nodes {
-		// Gossip takes a moment. If its packets are lost, so does the next exchange
-		// of full state, each five seconds.
-		f.sees(n, 8*time.Second, "a", "b", "c")
+		f.sees(n, f.within, "a", "b", "c")
 	}
 	return nodes
 }
@@ -260,11 +263,11 @@ func TestFifthOfPacketsLost(t *testing.T) {
 		if err := nodes[1].SetState(cluster.StateLeaving); err != nil {
 			t.Fatal(err)
 		}
-		clustertest.Eventually(t, 8*time.Second, "a state is seen", func() bool {
+		clustertest.Eventually(t, f.within, "a state is seen", func() bool {
 			return nodes[0].Members()[1].State == cluster.StateLeaving && nodes[2].Members()[1].State == cluster.StateLeaving
 		})
 		nodes[1].stop()
-		f.sees(nodes[0], 8*time.Second, "a", "c")
+		f.sees(nodes[0], f.within, "a", "c")
 		stopAll(nodes)
 	})
 }
