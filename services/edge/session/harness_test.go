@@ -1,0 +1,207 @@
+package session_test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/skein-mesh/skein/pkg/channel"
+	"github.com/skein-mesh/skein/pkg/wsframe"
+	"github.com/skein-mesh/skein/services/edge/hub"
+	"github.com/skein-mesh/skein/services/edge/session"
+)
+
+// mesh is one edge without sockets and routers: it remembers what it was asked,
+// and the test answers.
+type mesh struct {
+	hub    *hub.Hub
+	shared *session.Shared
+
+	mu      sync.Mutex
+	wants   []string
+	drops   []string
+	pending []publish
+}
+
+type publish struct {
+	broadcast channel.Broadcast
+	done      func(error)
+}
+
+func newMesh(t testing.TB, limits session.Limits) *mesh {
+	t.Helper()
+	m := &mesh{}
+	meter := noop.NewMeterProvider().Meter("test")
+	var err error
+	if m.hub, err = hub.New(m, "edge-1", meter); err != nil {
+		t.Fatal(err)
+	}
+	if m.shared, err = session.NewShared(m.hub, m, limits, meter); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (m *mesh) Want(topic string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wants = append(m.wants, topic)
+}
+
+func (m *mesh) Drop(topic string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drops = append(m.drops, topic)
+}
+
+func (m *mesh) Publish(b channel.Broadcast, done func(error)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pending = append(m.pending, publish{b, done})
+}
+
+// nextWant takes the oldest topic that waits for a Confirm.
+func (m *mesh) nextWant() (string, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.wants) == 0 {
+		return "", false
+	}
+	topic := m.wants[0]
+	m.wants = m.wants[1:]
+	return topic, true
+}
+
+// nextPublish takes the oldest publish without an answer.
+func (m *mesh) nextPublish() (publish, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.pending) == 0 {
+		return publish{}, false
+	}
+	p := m.pending[0]
+	m.pending = slices.Delete(m.pending, 0, 1)
+	return p, true
+}
+
+// settle answers everything with success until nothing moves.
+func (m *mesh) settle(clients ...*client) {
+	for moved := true; moved; {
+		moved = false
+		for _, c := range clients {
+			moved = c.pump() || moved
+		}
+		for topic, ok := m.nextWant(); ok; topic, ok = m.nextWant() {
+			m.hub.Confirm(topic, nil)
+			moved = true
+		}
+		for p, ok := m.nextPublish(); ok; p, ok = m.nextPublish() {
+			m.hub.Deliver(p.broadcast)
+			p.done(nil)
+			moved = true
+		}
+	}
+}
+
+// client is a socket: what it says waits while it is paused.
+type client struct {
+	id      uint64
+	session *session.Session
+
+	mu     sync.Mutex
+	woken  *sync.Cond
+	in     []input
+	out    []wsframe.Frame
+	paused bool
+	closed wsframe.Code
+}
+
+type input struct {
+	op   wsframe.Opcode
+	data string
+}
+
+func (m *mesh) client(id uint64) *client {
+	c := &client{id: id}
+	c.woken = sync.NewCond(&c.mu)
+	c.session = session.New(c, m.shared)
+	return c
+}
+
+func (c *client) ID() uint64 { return c.id }
+
+func (c *client) Send(f wsframe.Frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed == 0 {
+		c.out = append(c.out, f)
+	}
+}
+
+func (c *client) Close(code wsframe.Code, _ string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed == 0 {
+		c.closed = code
+	}
+}
+
+func (c *client) Pause() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused = true
+}
+
+func (c *client) Resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused = false
+	c.woken.Broadcast()
+}
+
+// say queues a message; pump hands it to the session.
+func (c *client) say(op wsframe.Opcode, data string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in = append(c.in, input{op, data})
+}
+
+func (c *client) text(data string) { c.say(wsframe.Text, data) }
+
+// pump is the socket's reader. It reports whether it did anything.
+func (c *client) pump() bool {
+	moved := false
+	for {
+		c.mu.Lock()
+		if c.paused || len(c.in) == 0 {
+			c.mu.Unlock()
+			return moved
+		}
+		next := c.in[0]
+		c.in = c.in[1:]
+		c.mu.Unlock()
+		data := []byte(next.data)
+		c.session.Message(next.op, data)
+		clear(data) // a session that kept it would now show
+		moved = true
+	}
+}
+
+// take returns the frames that came since the last call.
+func (c *client) take() []wsframe.Frame {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.out
+	c.out = nil
+	return out
+}
+
+// hangUp is what the engine does when the socket is gone.
+func (c *client) hangUp() {
+	c.mu.Lock()
+	c.in, c.closed = nil, wsframe.CodeAbnormal
+	c.mu.Unlock()
+	c.session.Closed()
+}
