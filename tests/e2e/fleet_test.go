@@ -1,0 +1,113 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
+)
+
+// fleet is 3 routers, 2 edges and a presence instance.
+type fleet struct {
+	routers  []*router
+	edges    []*edge
+	presence *presence
+}
+
+type router struct {
+	*process
+	grpc string
+}
+
+type presence struct {
+	*process
+	grpc string
+}
+
+type edge struct {
+	*process
+	listen string
+}
+
+// startFleet starts a fleet that ends with the test. Flags are added to those
+// of every edge.
+func startFleet(t *testing.T, edgeFlags ...string) *fleet {
+	t.Helper()
+	f := &fleet{}
+	var gossip []string
+	for i := range 3 {
+		id := fmt.Sprintf("router-%d", i+1)
+		a := addresses(t, 3)
+		r := &router{newProcess(t, id, "skein-router", a[2], member(id, a, gossip)...), a[0]}
+		f.routers = append(f.routers, r)
+		gossip = append(gossip, a[1])
+		r.start(t)
+	}
+	a := addresses(t, 3)
+	f.presence = &presence{newProcess(t, "presence-1", "skein-presence", a[2], member("presence-1", a, gossip)...), a[0]}
+	f.presence.start(t)
+	for _, id := range []string{"edge-a", "edge-b"} {
+		a := addresses(t, 3)
+		args := append([]string{
+			"--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", strings.Join(f.grpc(), ","),
+		}, edgeFlags...)
+		e := &edge{newProcess(t, id, "skein-edge", a[1], args...), a[0]}
+		f.edges = append(f.edges, e)
+		e.start(t)
+	}
+	return f
+}
+
+func member(id string, addresses, join []string) []string {
+	args := []string{"--id", id, "--grpc", addresses[0], "--gossip", addresses[1], "--admin", addresses[2]}
+	if len(join) > 0 {
+		args = append(args, "--join", strings.Join(join, ","))
+	}
+	return args
+}
+
+// grpc returns the addresses of the routers.
+func (f *fleet) grpc() []string {
+	var list []string
+	for _, r := range f.routers {
+		list = append(list, r.grpc)
+	}
+	return list
+}
+
+// client returns a backend's client of one router.
+func (r *router) client(t *testing.T) routerv1.RouterServiceClient {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+r.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return routerv1.NewRouterServiceClient(conn)
+}
+
+// owner finds the router that owns a topic.
+func (f *fleet) owner(t *testing.T, topic string) *router {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	info, err := f.routers[0].client(t).TopicInfo(ctx, &routerv1.TopicInfoRequest{Topic: topic})
+	if err != nil {
+		t.Fatalf("who owns %s: %v", topic, err)
+	}
+	for _, r := range f.routers {
+		if r.id == info.GetOwner() {
+			return r
+		}
+	}
+	t.Fatalf("%s is owned by %q, which is no router of this fleet", topic, info.GetOwner())
+	return nil
+}
