@@ -58,8 +58,13 @@ func (l *Ledger) Open() uint64 {
 // Report takes in what an edge says on a stream of [Ledger.Open]. The ledger
 // keeps e, which must not change any more.
 func (l *Ledger) Report(stream uint64, e *presencev1.Edge, now time.Time) error {
-	l.Expire(now)
 	known := l.rows[e.GetId()]
+	if known != nil && !known.expires.After(now) {
+		known = nil
+	}
+	if known == nil && len(l.rows) >= MaxEdges {
+		l.Expire(now) // only here: a look at every row with each report would add up
+	}
 	switch {
 	case known == nil && len(l.rows) >= MaxEdges:
 		return ErrFull
