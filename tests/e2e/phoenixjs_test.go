@@ -1,0 +1,53 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestPhoenixJS runs the suite of tests/phoenixjs in Node: three published
+// versions of npm phoenix, and the demo page in a browser. Each of its files
+// starts a fleet of its own.
+func TestPhoenixJS(t *testing.T) {
+	for _, file := range []string{"channels.test.mjs", "edges.test.mjs", "demo.test.mjs"} {
+		t.Run(file, func(t *testing.T) { runNode(t, file) })
+	}
+}
+
+func runNode(t *testing.T, file string) {
+	t.Helper()
+	folder, err := filepath.Abs(filepath.Join("..", "phoenixjs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "node_modules")); err != nil {
+		t.Fatalf("%v: run npm ci in tests/phoenixjs first", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	logs := t.TempDir()
+	cmd := exec.CommandContext(ctx, "node", "--test", "--test-reporter=spec", file)
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), "SKEIN_BIN="+filepath.Dir(bin(t, "skein")), "SKEIN_LOGS="+logs)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it ends its fleet
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err == nil {
+		return
+	}
+	t.Errorf("node: %v", err)
+	files, _ := filepath.Glob(filepath.Join(logs, "*.log"))
+	for _, name := range files {
+		text, _ := os.ReadFile(name)
+		var o output
+		_, _ = o.Write(text)
+		t.Logf("output of %s:\n%s", filepath.Base(name), o.tail(20))
+	}
+}
