@@ -47,6 +47,7 @@ func (x *Exchange) hold(l *lane, list *[]waiting, p publish) {
 
 // forwarded ends a forward and lets go what waited for it. The caller holds mu.
 func (x *Exchange) forwarded(f *forward, o Outcome) {
+	x.published() // the answer needs time to leave, too
 	f.done(o)
 	f.lane.outstanding--
 	x.drain(f.lane)

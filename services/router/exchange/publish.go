@@ -150,6 +150,7 @@ func (x *Exchange) floodLate(late []publish) {
 		}
 	}
 	x.fence(false, func() {
+		x.published() // the answers need time to leave, too
 		for _, p := range late {
 			p.done(Outcome{Owner: x.opts.ID})
 		}

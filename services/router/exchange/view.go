@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -93,24 +94,43 @@ func (x *Exchange) suspect(id string, yes bool) {
 // look computes the view anew and, if anything in it changed, tells the edges.
 // The caller holds mu.
 func (x *Exchange) look() {
+	members := x.views.seen()
 	var ready []ring.Member
-	for _, m := range x.views.members {
-		if m.GetRole() == meshv1.Role_ROLE_ROUTER && m.GetState() == meshv1.State_STATE_READY && !x.views.suspects[m.GetId()] {
+	for _, m := range members {
+		if m.GetRole() == meshv1.Role_ROLE_ROUTER && m.GetState() == meshv1.State_STATE_READY {
 			ready = append(ready, ring.Member{ID: m.GetId(), Incarnation: m.GetIncarnation()})
 		}
 	}
 	next := ring.New(ready...)
-	changed := next.Hash() != x.views.ring.Hash()
-	if !changed && sameMembers(x.views.message.GetMembers(), x.views.members) {
+	if slices.EqualFunc(x.views.message.GetMembers(), members, sameMember) {
 		return
 	}
-	x.views.message = &meshv1.View{Hash: next.Hash(), Members: sorted(x.views.members)}
+	x.views.message = &meshv1.View{Hash: next.Hash(), Members: members}
 	for _, e := range x.edges {
 		e.port.View(x.views.message)
 	}
-	if changed {
+	if next.Hash() != x.views.ring.Hash() {
 		x.adopt(next)
 	}
+}
+
+// seen returns the members as this router sees them, in the order of a view. A
+// router that it suspects is shown as joining, whatever gossip says: it is to be
+// dialled and owns nothing, so whoever gets the view computes the same owners.
+func (v *views) seen() []*meshv1.Member {
+	seen := slices.Clone(v.members)
+	for i, m := range seen {
+		if m.GetRole() == meshv1.Role_ROLE_ROUTER && v.suspects[m.GetId()] && m.GetState() == meshv1.State_STATE_READY {
+			seen[i] = &meshv1.Member{
+				Id: m.GetId(), Incarnation: m.GetIncarnation(), Role: m.GetRole(), State: meshv1.State_STATE_JOINING,
+				Address: m.GetAddress(), Version: m.GetVersion(),
+			}
+		}
+	}
+	slices.SortFunc(seen, func(a, b *meshv1.Member) int {
+		return cmp.Or(cmp.Compare(a.GetRole(), b.GetRole()), cmp.Compare(a.GetId(), b.GetId()))
+	})
+	return seen
 }
 
 // adopt makes next the current view: from here on this router orders what it
@@ -224,24 +244,7 @@ func removed(before, after ring.Ring) string {
 	return gone
 }
 
-func sorted(members []*meshv1.Member) []*meshv1.Member {
-	s := slices.Clone(members)
-	slices.SortFunc(s, func(a, b *meshv1.Member) int {
-		if a.GetRole() != b.GetRole() {
-			return int(a.GetRole()) - int(b.GetRole())
-		}
-		if a.GetId() < b.GetId() {
-			return -1
-		}
-		return 1
-	})
-	return s
-}
-
-// sameMembers compares a sorted list with one in any order.
-func sameMembers(known, members []*meshv1.Member) bool {
-	return slices.EqualFunc(known, sorted(members), func(a, b *meshv1.Member) bool {
-		return a.GetId() == b.GetId() && a.GetIncarnation() == b.GetIncarnation() && a.GetRole() == b.GetRole() &&
-			a.GetState() == b.GetState() && a.GetAddress() == b.GetAddress() && a.GetVersion() == b.GetVersion()
-	})
+func sameMember(a, b *meshv1.Member) bool {
+	return a.GetId() == b.GetId() && a.GetIncarnation() == b.GetIncarnation() && a.GetRole() == b.GetRole() &&
+		a.GetState() == b.GetState() && a.GetAddress() == b.GetAddress() && a.GetVersion() == b.GetVersion()
 }
