@@ -1,0 +1,119 @@
+// Package rpc serves what presence knows over gRPC: it takes reports from edges,
+// shows the fleet to operators and tells who the members are.
+//
+// # Goroutines
+//
+// Each Report stream has gRPC's goroutine, which answers, and its receiver
+// (package pump). Each Watch stream has gRPC's alone: one that is slow to take
+// what it is sent waits by itself and then gets the fleet as it is by then.
+// Run ends leases in time.
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/skein-mesh/skein/pkg/cluster"
+	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
+	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
+)
+
+// Members is what is known of the members of the fleet; [cluster.Membership] is.
+type Members interface {
+	Self() cluster.Member
+	Members() []cluster.Member
+}
+
+// Service implements the services of a presence instance. All methods may be
+// called concurrently.
+type Service struct {
+	// Static after construction.
+	board   *board
+	members Members
+	metrics *metrics
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	stopped bool
+	streams map[uint64]context.CancelCauseFunc
+	opened  uint64 // streams so far
+}
+
+// New returns the services of the instance that members calls self.
+func New(members Members, meter metric.Meter) (*Service, error) {
+	s := &Service{board: newBoard(), members: members, streams: map[uint64]context.CancelCauseFunc{}}
+	var err error
+	if s.metrics, err = newMetrics(meter, s.board); err != nil {
+		return nil, fmt.Errorf("presence metrics: %w", err)
+	}
+	return s, nil
+}
+
+// Register adds the services to server.
+func (s *Service) Register(server grpc.ServiceRegistrar) {
+	presencev1.RegisterPresenceServiceServer(server, reports{Service: s})
+	presencev1.RegisterFleetServiceServer(server, fleet{Service: s})
+	adminv1.RegisterAdminServiceServer(server, admin{Service: s})
+}
+
+// SetPlanner says which instance plans for the fleet, as answers tell.
+func (s *Service) SetPlanner(id string) { s.board.setPlanner(id) }
+
+// Run ends leases until ctx ends, and then every stream. It may run once.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.stop()
+	for {
+		next, changed := s.board.expire(time.Now())
+		var lease <-chan time.Time
+		if !next.IsZero() { // a later row cannot end earlier
+			lease, changed = time.After(time.Until(next)), nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-lease:
+		case <-changed:
+		}
+	}
+}
+
+// errStopping ends streams when the service stops.
+var errStopping = status.Error(codes.Unavailable, "presence: this instance is stopping")
+
+// life returns a context that ends with ctx or with the service, and then has
+// errStopping as its cause. The caller calls end.
+func (s *Service) life(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		cancel(errStopping)
+		return ctx, func() {}
+	}
+	s.opened++
+	id := s.opened
+	s.streams[id] = cancel
+	return ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.streams, id)
+		cancel(nil)
+	}
+}
+
+// stop ends every stream, and those that come late.
+func (s *Service) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	for _, cancel := range s.streams {
+		cancel(errStopping)
+	}
+}
