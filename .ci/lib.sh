@@ -49,9 +49,3 @@ npm_install() {
   npm ci --prefix "$1" --no-audit --no-fund --loglevel=error
   cp "$lock" "$stamp"
 }
-
-# node_tests REPORTER: runs the tests that use the npm package phoenix.
-node_tests() (
-  cd "$root/tests/phoenixjs"
-  node --test --test-concurrency=1 --test-reporter="$1"
-)
