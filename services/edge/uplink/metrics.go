@@ -18,6 +18,7 @@ import (
 // metrics counts what passes. The counters are read when somebody looks, so a
 // message costs an atomic addition.
 type metrics struct {
+	published                         atomic.Uint64
 	accepted, unavailable, overloaded atomic.Int64 // publishes by outcome
 	deliveries                        atomic.Int64
 }

@@ -87,6 +87,7 @@ func (u *Uplink) Drop(topic string) { u.core.drop(topic) }
 // [channel.ErrOverloaded] if it may not reach its subscribers. It never takes
 // longer than [Patience] and a sweep.
 func (u *Uplink) Publish(b channel.Broadcast, done func(error)) {
+	u.metrics.published.Add(1)
 	b, done = u.traced(b, done)
 	if err := u.core.publish(b, done); err != nil {
 		u.metrics.answered(err)
@@ -100,6 +101,9 @@ func (u *Uplink) View() (uint64, ring.Ring) {
 	defer u.core.mu.Unlock()
 	return u.core.adopted.hash, u.core.adopted.ring
 }
+
+// Published is how many broadcasts [Uplink.Publish] was given.
+func (u *Uplink) Published() uint64 { return u.metrics.published.Load() }
 
 // Ready reports whether this edge can serve: it was announced at every owner,
 // and none has been out of reach for [Patience] since.

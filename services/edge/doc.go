@@ -1,0 +1,31 @@
+// Package edge holds client sockets and joins them to the mesh.
+//
+// # Flow
+//
+// socket turns bytes into messages, session decides what they mean, hub knows
+// who subscribes here, uplink publishes to the router that owns the topic. What
+// routers deliver enters at uplink and leaves through hub and socket. Beside
+// that way, report tells presence how loaded the edge is, [Agent] tells HAProxy
+// whether it takes connections, and the admin port tells everybody else.
+//
+// # Goroutines
+//
+// None for an idle socket where the kernel has epoll. Besides those of socket:
+// two for each router (uplink's sender and receiver), two for each presence
+// instance, one sweep in hub and one in uplink, and the listeners' own. A
+// session belongs to the goroutine that reads its socket; everybody else only
+// pushes frames to the socket's outbox.
+//
+// # Overload
+//
+// A socket that is more than Sockets.OutboxBytes behind is closed with 1013. A
+// client whose joins and pushes wait is not read meanwhile. A push that meets a
+// full uplink is answered with "overloaded", one without an owner for five
+// seconds with "unavailable". Nothing else waits.
+//
+// # Stopping
+//
+// When the context of [Edge.Run] ends, the edge turns unready and tells HAProxy
+// to drain it, goes on for Draining.Delay until balancers have noticed, and
+// closes its sockets with 1012 one after the other. The uplink stops last.
+package edge
