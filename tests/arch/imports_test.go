@@ -100,7 +100,7 @@ var heavy = []struct {
 	{"github.com/gofiber/", []string{"services/edge/socket/"}},
 	{"github.com/valyala/", []string{"services/edge/socket/"}},
 	{"github.com/fasthttp/", []string{"services/edge/socket/"}},
-	{"golang.org/x/sys/", []string{"services/edge/socket/"}},
+	{"golang.org/x/sys/", []string{"services/edge/socket/", "cmd/skein/"}},
 	{"github.com/prometheus/", []string{"pkg/telemetry/"}},
 	{"go.opentelemetry.io/otel/sdk/", []string{"pkg/telemetry/"}},
 	{"go.opentelemetry.io/otel/exporters/", []string{"pkg/telemetry/"}},
