@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -162,7 +163,8 @@ func TestDev(t *testing.T) {
 	if code := dev.signal(t, os.Interrupt); code != 0 {
 		t.Errorf("ctrl-C ended skein dev with status %d", code)
 	}
-	if code, err := bob.ending(time.Second); err == nil && code == 1000 {
+	within(t, 5*time.Second, "bob's socket ends", func() { <-bob.gone })
+	if end := (closed{}); errors.As(bob.err(), &end) && end.code == 1000 {
 		t.Error("ctrl-C closed a socket with 1000, from which old clients never return")
 	}
 }

@@ -66,7 +66,7 @@ test("the wire shows what crosses", async () => {
     await alice.page.locator(`.frame.${kind}`, { hasText: event }).first().waitFor();
   }
   await alice.page.locator(".frame.push.out", { hasText: "message" }).first().locator("summary").click();
-  await alice.page.locator("pre", { hasText: '"watch this"' }).first().waitFor();
+  await alice.page.locator("details[open] pre", { hasText: '"watch this"' }).waitFor();
   await alice.page.click("#probe");
   await alice.page.locator("#trip-summary", { hasText: "median" }).waitFor();
   await alice.picture("wire");

@@ -75,6 +75,7 @@ export class Room {
   leave(): void {
     this.timers.forEach((timer) => clearInterval(timer));
     this.goodbye();
+    this.inside = false;
     this.channel.leave();
   }
 
@@ -193,7 +194,10 @@ export class Room {
 
   private onBye(payload: unknown): void {
     const person = parsePerson((payload as Record<string, unknown> | null)?.from);
-    if (person && person.id !== this.me.id && this.seen.delete(person.id)) this.tellPeople();
+    if (!person) return;
+    // The goodbye of this tab's page before a reload may come late.
+    if (person.id === this.me.id) return this.whisper("here", { from: this.me });
+    if (this.seen.delete(person.id)) this.tellPeople();
   }
 
   private onProbe(payload: unknown): void {
