@@ -88,10 +88,12 @@ func (p *Presence) follow(ctx context.Context) error {
 	}
 	p.serving.Store(true)
 	defer p.serving.Store(false)
-	for {
-		planner := elect.Planner(p.deps.Membership.Members())
-		p.service.SetPlanner(planner)
-		p.deps.Telemetry.Log.DebugContext(ctx, "members changed", "planner", planner)
+	for planner := ""; ; {
+		if elected := elect.Planner(p.deps.Membership.Members()); elected != planner {
+			planner = elected
+			p.service.SetPlanner(planner)
+			p.deps.Telemetry.Log.InfoContext(ctx, "elected", "planner", planner)
+		}
 		select {
 		case <-ctx.Done():
 			return p.deps.Membership.SetState(cluster.StateLeaving)
