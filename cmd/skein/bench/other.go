@@ -1,0 +1,25 @@
+//go:build !linux
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+var errLinux = errors.New("bench needs Linux: it drives its sockets by epoll and reads /proc")
+
+// Connect is for Linux only.
+func Connect(context.Context, ConnectOptions) (*Report, error) { return nil, errLinux }
+
+// FanOut is for Linux only.
+func FanOut(context.Context, FanoutOptions, func(context.Context) (*grpc.ClientConn, error)) (*Report, error) {
+	return nil, errLinux
+}
+
+// Floor is for Linux only.
+func Floor(int, io.Writer, time.Duration) error { return errLinux }
