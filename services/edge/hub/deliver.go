@@ -42,17 +42,17 @@ func (h *Hub) Deliver(b channel.Broadcast) {
 		h.counts.dropped[reasonNoSubscriber].Add(1)
 		return
 	}
-	h.counts.delivered.Add(uint64(t.deliver(&Message{broadcast: b}, except)))
+	h.counts.delivered.Add(t.deliver(&Message{broadcast: b}, except))
 }
 
-func (t *topic) deliver(m *Message, except uint64) int {
+func (t *topic) deliver(m *Message, except uint64) uint64 {
 	if except == 0 {
 		for _, s := range t.members {
 			s.Deliver(m)
 		}
-		return len(t.members)
+		return uint64(len(t.members))
 	}
-	n := 0
+	n := uint64(0)
 	for _, s := range t.members {
 		if s.seat().Connection != except {
 			s.Deliver(m)

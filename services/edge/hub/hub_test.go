@@ -72,18 +72,18 @@ func (l *listener) got(t *testing.T, want ...string) {
 	l.log = nil
 }
 
-func newHub(t testing.TB) (*hub.Hub, *interest) {
-	t.Helper()
+func newHub(tb testing.TB) (*hub.Hub, *interest) {
+	tb.Helper()
 	i := &interest{}
 	h, err := hub.New(i, "edge-1", noop.Meter{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return h, i
 }
 
-func broadcast(topic string) channel.Broadcast {
-	return channel.Broadcast{Topic: topic, Event: "e", Payload: []byte(`{}`)}
+func broadcast() channel.Broadcast {
+	return channel.Broadcast{Topic: "t", Event: "e", Payload: []byte(`{}`)}
 }
 
 const frame = `[null,null,"t","e",{}]`
@@ -93,11 +93,11 @@ func TestJoinWaitsForTheMesh(t *testing.T) {
 	a, b, c := listen(1), listen(2), listen(3)
 	h.Join("t", a, nil)
 	h.Join("t", b, nil)
-	h.Deliver(broadcast("t"))
+	h.Deliver(broadcast())
 	a.got(t)
 	h.Confirm("t", nil)
 	h.Confirm("t", errors.New("late"))
-	h.Deliver(broadcast("t"))
+	h.Deliver(broadcast())
 	h.Join("t", c, nil)
 	a.got(t, "joined", frame)
 	b.got(t, "joined", frame)
@@ -137,7 +137,7 @@ func TestReplace(t *testing.T) {
 	h.Join("t", other, nil)
 	h.Confirm("t", nil)
 	h.Join("t", later, old)
-	h.Deliver(broadcast("t"))
+	h.Deliver(broadcast())
 	old.got(t, "joined")
 	later.got(t, "joined", frame)
 	other.got(t, "joined", frame)
@@ -162,7 +162,7 @@ func TestFail(t *testing.T) {
 	h.Confirm("u", nil)
 	h.Join("w", waits, nil)
 	h.Fail(func(topic string) bool { return topic != "u" })
-	h.Deliver(broadcast("t"))
+	h.Deliver(broadcast())
 	a.got(t, "joined", "failed")
 	b.got(t, "joined")
 	waits.got(t)
@@ -192,7 +192,7 @@ func TestExcept(t *testing.T) {
 				h.Join("t", l, nil)
 			}
 			h.Confirm("t", nil)
-			b := broadcast("t")
+			b := broadcast()
 			b.Except = c.except
 			h.Deliver(b)
 			n := uint64(0)
@@ -264,26 +264,26 @@ func TestLinger(t *testing.T) {
 		h.Confirm("t", nil)
 		told("want t")
 		h.Leave("t", a)
-		time.Sleep(900 * time.Millisecond)
-		h.Join("t", a, nil) // in time: no word to the mesh
-		time.Sleep(5 * time.Second)
+		time.Sleep(900 * time.Millisecond) // virtual time
+		h.Join("t", a, nil)                // soon enough: no word to the mesh
+		time.Sleep(5 * time.Second)        // virtual time
 		told()
 		h.Leave("t", a)
 		h.Join("t", a, nil)
-		time.Sleep(500 * time.Millisecond)
-		h.Leave("t", a) // the second starts anew
-		time.Sleep(900 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond) // virtual time
+		h.Leave("t", a)                    // the second starts anew
+		time.Sleep(900 * time.Millisecond) // virtual time
 		told()
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond) // virtual time
 		told("drop t")
 		a.got(t, "joined", "joined", "joined")
 
 		h.Join("t", a, nil) // leaves while it waits: kept until the mesh answered
 		h.Leave("t", a)
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) // virtual time
 		told("want t")
 		h.Confirm("t", nil)
-		time.Sleep(1100 * time.Millisecond)
+		time.Sleep(1100 * time.Millisecond) // virtual time
 		told("drop t")
 		a.got(t)
 		if s := h.Stats(); s.Topics != 0 || s.Subscribers != 0 {
@@ -316,7 +316,7 @@ func TestMembership(t *testing.T) {
 				member[l] = join
 				l.log = nil
 			}
-			h.Deliver(broadcast("t"))
+			h.Deliver(broadcast())
 			for _, l := range all {
 				if heard := len(l.log); heard > 1 || member[l] != (heard == 1) {
 					rt.Fatalf("%d heard it %d times, and is a member: %v", l.Connection, heard, member[l])
@@ -344,7 +344,7 @@ func TestEncodedOnce(t *testing.T) {
 		h.Join("t", &boxes[i], nil)
 	}
 	h.Confirm("t", nil)
-	b := broadcast("t")
+	b := broadcast()
 	h.Deliver(b)
 	for i := range boxes {
 		if &boxes[i].last.Wire()[0] != &boxes[0].last.Wire()[0] {

@@ -30,16 +30,16 @@ type publish struct {
 	done      func(error)
 }
 
-func newMesh(t testing.TB, limits session.Limits) *mesh {
-	t.Helper()
+func newMesh(tb testing.TB, limits session.Limits) *mesh {
+	tb.Helper()
 	m := &mesh{}
 	meter := noop.NewMeterProvider().Meter("test")
 	var err error
 	if m.hub, err = hub.New(m, "edge-1", meter); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if m.shared, err = session.NewShared(m.hub, m, limits, meter); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }

@@ -22,9 +22,9 @@ func (*bare) Resume()                    {}
 
 // perSocket returns the heap of hub, session and channel of an idle socket that
 // is joined to the topic named for it, and of nothing else.
-func perSocket(t testing.TB, topicOf func(i int) string) float64 {
+func perSocket(tb testing.TB, topicOf func(i int) string) float64 {
 	const sockets = 10_000
-	m := newMesh(t, session.DefaultLimits())
+	m := newMesh(tb, session.DefaultLimits())
 	m.wants = make([]string, 0, sockets)
 	conns := make([]bare, sockets)
 	sessions := make([]*session.Session, sockets)
@@ -39,7 +39,7 @@ func perSocket(t testing.TB, topicOf func(i int) string) float64 {
 	}
 	after := heap()
 	if n := m.hub.Stats().Subscribers; n != sockets {
-		t.Fatalf("%d subscribers", n)
+		tb.Fatalf("%d subscribers", n)
 	}
 	runtime.KeepAlive(sessions)
 	return float64(after-before) / sockets
