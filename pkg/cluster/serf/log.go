@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log" //nolint:depguard // serf wants one; it writes to a slog.Logger
 	"log/slog"
+	"strings"
 )
 
 // newLogger returns a logger for serf and memberlist, which writes to to with
@@ -12,12 +13,19 @@ func newLogger(to *slog.Logger) *log.Logger {
 	return log.New(lines{to}, "", 0)
 }
 
+// routine begins a line that serf writes each second for minutes after a member
+// failed.
+const routine = "serf: attempting reconnect"
+
 // lines turns each written line into a record.
 type lines struct{ to *slog.Logger }
 
 // Write implements io.Writer.
 func (l lines) Write(line []byte) (int, error) {
 	level, text := splitLevel(line)
+	if strings.HasPrefix(text, routine) {
+		level = "DEBUG"
+	}
 	switch level {
 	case "ERR", "ERROR":
 		l.to.Error(text)
