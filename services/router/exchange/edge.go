@@ -158,3 +158,6 @@ func (x *Exchange) locked(f func()) {
 	defer x.mu.Unlock()
 	f()
 }
+
+// ID of the edge.
+func (e *Edge) ID() string { return e.hello.GetId() }

@@ -1,0 +1,173 @@
+// Package api serves backends and operators: skein.router.v1 and
+// skein.admin.v1. It validates what backends send, and turns outcomes into gRPC
+// status codes; gRPC itself is known to no other layer that decides anything.
+package api
+
+import (
+	"context"
+	"log/slog"
+
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/skein-mesh/skein/pkg/telemetry"
+	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
+	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
+	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
+	"github.com/skein-mesh/skein/services/router/exchange"
+)
+
+// MaxBatch is how many messages one PublishBatch may hold.
+const MaxBatch = 1000
+
+// DefaultQueueBytes is what may wait for one subscriber unless told otherwise.
+const DefaultQueueBytes = 8 << 20
+
+// Peers knows the way to the other routers.
+type Peers interface {
+	Conn(id string) (grpc.ClientConnInterface, bool)
+}
+
+// Config of the API.
+type Config struct {
+	ID         string // of this router
+	QueueBytes int    // most bytes that wait for one subscriber
+	Log        *slog.Logger
+}
+
+// Server serves RouterService and AdminService. All methods may be called
+// concurrently.
+type Server struct {
+	routerv1.UnimplementedRouterServiceServer
+	adminv1.UnimplementedAdminServiceServer
+
+	config   Config
+	exchange *exchange.Exchange
+	peers    Peers
+}
+
+// New returns the API of an exchange.
+func New(x *exchange.Exchange, peers Peers, c Config) *Server {
+	return &Server{config: c, exchange: x, peers: peers}
+}
+
+// result hears of one publish. It implements [exchange.Origin].
+type result chan exchange.Outcome
+
+// Done implements [exchange.Origin].
+func (r result) Done(_ uint64, o exchange.Outcome) { r <- o } // has room for one
+
+// Publish implements skein.router.v1.
+func (s *Server) Publish(ctx context.Context, req *routerv1.PublishRequest) (*routerv1.PublishResponse, error) {
+	broadcast, bad := validate(req.GetMessage(), "message")
+	if bad != nil {
+		return nil, bad.err()
+	}
+	trace.SpanFromContext(ctx).SetAttributes(topicKey.String(broadcast.GetTopic()))
+	broadcast.Trace = telemetry.Bytes(ctx)
+	done := make(result, 1)
+	s.exchange.Publish(exchange.FromBackend, done, &meshv1.Publish{Broadcast: broadcast})
+	select {
+	case o := <-done:
+		if code, reason := explain(o); code != codes.OK {
+			return nil, status.Error(code, reason)
+		}
+		return &routerv1.PublishResponse{Owner: o.Owner}, nil
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+// numbered hears of several publishes by their index. It implements
+// [exchange.Origin].
+type numbered chan numberedOutcome
+
+type numberedOutcome struct {
+	index   uint64
+	outcome exchange.Outcome
+}
+
+// Done implements [exchange.Origin].
+func (n numbered) Done(seq uint64, o exchange.Outcome) { n <- numberedOutcome{seq, o} } // has room for all
+
+// PublishBatch implements skein.router.v1.
+func (s *Server) PublishBatch(ctx context.Context, req *routerv1.PublishBatchRequest) (*routerv1.PublishBatchResponse, error) {
+	messages := req.GetMessages()
+	if len(messages) > MaxBatch {
+		return nil, badField("messages", "must be at most %d, got %d", MaxBatch, len(messages)).err()
+	}
+	results := make([]*routerv1.PublishResult, len(messages))
+	done := make(numbered, len(messages))
+	traced := telemetry.Bytes(ctx)
+	waiting := 0
+	for i, m := range messages {
+		broadcast, bad := validate(m, "message")
+		if bad != nil {
+			results[i] = bad.result()
+			continue
+		}
+		broadcast.Trace = traced
+		waiting++
+		s.exchange.Publish(exchange.FromBackend, done, &meshv1.Publish{Seq: uint64(i), Broadcast: broadcast})
+	}
+	for ; waiting > 0; waiting-- {
+		select {
+		case d := <-done:
+			results[d.index] = resultOf(d.outcome)
+		case <-ctx.Done():
+			return nil, status.FromContextError(ctx.Err()).Err()
+		}
+	}
+	return &routerv1.PublishBatchResponse{Results: results}, nil
+}
+
+// askedByRouter marks a call that another router passed on, so that two routers
+// which disagree about an owner do not pass it on for ever.
+const askedByRouter = "skein-asked-by-router"
+
+// TopicInfo implements skein.router.v1. The owner answers; if it cannot be
+// reached this router tells what it knows, with the owner it believes in.
+func (s *Server) TopicInfo(ctx context.Context, req *routerv1.TopicInfoRequest) (*routerv1.TopicInfoResponse, error) {
+	if bad := validateTopic(req.GetTopic(), "topic"); bad != nil {
+		return nil, bad.err()
+	}
+	info := s.exchange.Topic(req.GetTopic())
+	asked := len(metadata.ValueFromIncomingContext(ctx, askedByRouter)) > 0
+	if info.Owner == s.config.ID || asked {
+		return topicInfo(req.GetTopic(), info), nil
+	}
+	conn, ok := s.peers.Conn(info.Owner)
+	if !ok {
+		return nil, status.Error(codes.Unavailable, "no router owns the topic now")
+	}
+	ctx = metadata.AppendToOutgoingContext(ctx, askedByRouter, s.config.ID)
+	return routerv1.NewRouterServiceClient(conn).TopicInfo(ctx, req)
+}
+
+func topicInfo(topic string, info exchange.TopicInfo) *routerv1.TopicInfoResponse {
+	resp := &routerv1.TopicInfoResponse{Topic: topic, Owner: info.Owner, View: info.View}
+	reasons := map[exchange.Reason]routerv1.Reason{
+		exchange.ReasonRow:          routerv1.Reason_REASON_ROW,
+		exchange.ReasonFlood:        routerv1.Reason_REASON_FLOOD,
+		exchange.ReasonSubscription: routerv1.Reason_REASON_SUBSCRIPTION,
+	}
+	for _, r := range info.Receivers {
+		resp.Receivers = append(resp.Receivers, &routerv1.Receiver{Id: r.ID, Reason: reasons[r.Reason]})
+	}
+	return resp
+}
+
+// Members implements skein.admin.v1.
+func (s *Server) Members(context.Context, *adminv1.MembersRequest) (*adminv1.MembersResponse, error) {
+	resp := &adminv1.MembersResponse{Self: s.config.ID, View: s.exchange.View()}
+	for _, e := range s.exchange.Edges() {
+		resp.Edges = append(resp.Edges, &adminv1.AttachedEdge{
+			Id: e.Hello.GetId(), Incarnation: e.Hello.GetIncarnation(), Version: e.Hello.GetVersion(),
+			Synced: e.Synced, Rows: uint64(e.Rows),
+		})
+	}
+	return resp, nil
+}

@@ -1,0 +1,193 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/skein-mesh/skein/pkg/channel"
+	"github.com/skein-mesh/skein/pkg/queue"
+	"github.com/skein-mesh/skein/pkg/telemetry"
+	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
+	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
+	"github.com/skein-mesh/skein/services/router/exchange"
+)
+
+// window is how many messages of one PublishStream may be without result. The
+// stream is not read while there are as many: gRPC's flow control then holds the
+// backend back.
+const window = 4096
+
+// PublishStream implements skein.router.v1. The calling goroutine sends results,
+// one child receives messages.
+func (s *Server) PublishStream(stream routerv1.RouterService_PublishStreamServer) error {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	p := &publisher{
+		server: s, room: make(chan struct{}, window),
+		results: queue.New(window, func(*routerv1.PublishStreamResponse) int { return 1 }),
+	}
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		if err := p.receive(ctx, stream); err != nil {
+			cancel(err)
+		}
+	}()
+	for closed := false; !closed || len(p.room) > 0; {
+		done := received
+		if closed {
+			done = nil // only results are waited for
+		}
+		select {
+		case <-ctx.Done():
+			return status.FromContextError(context.Cause(ctx)).Err()
+		case <-done:
+			closed = true
+		case <-p.results.Ready():
+		}
+		for _, r := range p.results.Take(nil) {
+			if err := stream.Send(r); err != nil {
+				return err
+			}
+			<-p.room
+		}
+	}
+	return nil
+}
+
+// publisher is one PublishStream. It implements [exchange.Origin].
+type publisher struct {
+	server  *Server
+	room    chan struct{} // holds a token for each message without sent result
+	results *queue.Queue[*routerv1.PublishStreamResponse]
+}
+
+func (p *publisher) receive(ctx context.Context, stream routerv1.RouterService_PublishStreamServer) error {
+	traced := telemetry.Bytes(ctx)
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case p.room <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		broadcast, bad := validate(req.GetMessage(), "message")
+		if bad != nil {
+			p.push(req.GetSeq(), bad.result())
+			continue
+		}
+		broadcast.Trace = traced
+		p.server.exchange.Publish(exchange.FromBackend, p, &meshv1.Publish{Seq: req.GetSeq(), Broadcast: broadcast})
+	}
+}
+
+// Done implements [exchange.Origin].
+func (p *publisher) Done(seq uint64, o exchange.Outcome) { p.push(seq, resultOf(o)) }
+
+func (p *publisher) push(seq uint64, r *routerv1.PublishResult) {
+	_ = p.results.Push(&routerv1.PublishStreamResponse{Seq: seq, Result: r}) // as much room as window
+}
+
+// Subscribe implements skein.router.v1. A backend that reads too slowly is
+// told so and has to come again: a silent gap would be worse.
+func (s *Server) Subscribe(req *routerv1.SubscribeRequest, stream routerv1.RouterService_SubscribeServer) error {
+	filter, bad := filterOf(req)
+	if bad != nil {
+		return bad.err()
+	}
+	sub := &subscriber{
+		out: queue.New(s.config.QueueBytes, broadcastCost), placed: make(chan struct{}), slow: make(chan struct{}),
+	}
+	handle := s.exchange.Subscribe(filter, sub)
+	defer s.exchange.Unsubscribe(handle)
+	ctx := stream.Context()
+	select {
+	case <-sub.placed:
+	case <-sub.slow:
+		return errSlow
+	case <-ctx.Done():
+		return status.FromContextError(context.Cause(ctx)).Err()
+	}
+	err := stream.Send(&routerv1.SubscribeResponse{Kind: &routerv1.SubscribeResponse_Subscribed{
+		Subscribed: &routerv1.Subscribed{Router: s.config.ID},
+	}})
+	if err != nil {
+		return err
+	}
+	return sub.run(stream)
+}
+
+var errSlow = status.Error(codes.ResourceExhausted, "the subscriber is too slow, messages were lost: subscribe again")
+
+func filterOf(req *routerv1.SubscribeRequest) (exchange.Filter, problems) {
+	switch f := req.GetFilter().(type) {
+	case *routerv1.SubscribeRequest_Topic:
+		return exchange.Filter{Name: f.Topic}, validateTopic(f.Topic, "topic")
+	case *routerv1.SubscribeRequest_Prefix:
+		if len(f.Prefix) > channel.MaxTopicLen {
+			return exchange.Filter{}, badField("prefix", "must be at most %d bytes, got %d", channel.MaxTopicLen, len(f.Prefix))
+		}
+		return exchange.Filter{Name: f.Prefix, Prefix: true}, nil
+	default:
+		return exchange.Filter{}, badField("filter", "must be a topic or a prefix")
+	}
+}
+
+// subscriber is one Subscribe. It implements [exchange.Sink].
+type subscriber struct {
+	out    *queue.Queue[*meshv1.Broadcast]
+	placed chan struct{} // closed once every router knows
+	slow   chan struct{} // closed once a message found no room
+	late   bool          // slow is closed; under the exchange's lock
+}
+
+// Deliver implements [exchange.Sink].
+func (s *subscriber) Deliver(b *meshv1.Broadcast) bool {
+	if s.late {
+		return false
+	}
+	if s.out.Push(b) != nil {
+		s.late = true
+		close(s.slow)
+		return false
+	}
+	return true
+}
+
+// Placed implements [exchange.Sink].
+func (s *subscriber) Placed() { close(s.placed) }
+
+func (s *subscriber) run(stream routerv1.RouterService_SubscribeServer) error {
+	ctx := stream.Context()
+	var batch []*meshv1.Broadcast
+	for {
+		select {
+		case <-ctx.Done():
+			return status.FromContextError(context.Cause(ctx)).Err()
+		case <-s.slow:
+			return errSlow
+		case <-s.out.Ready():
+		}
+		batch = s.out.Take(batch)
+		for _, b := range batch {
+			err := stream.Send(&routerv1.SubscribeResponse{Kind: &routerv1.SubscribeResponse_Message{Message: message(b)}})
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func broadcastCost(b *meshv1.Broadcast) int {
+	return 64 + len(b.GetTopic()) + len(b.GetEvent()) + len(b.GetPayload())
+}
