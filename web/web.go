@@ -137,9 +137,14 @@ func (f file) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func serveInfo(w http.ResponseWriter, info Info) {
+	text, err := json.Marshal(info)
+	if err != nil { // impossible: two strings
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", cacheNothing)
-	_ = json.NewEncoder(w).Encode(info) // fails only if the client is gone
+	_, _ = w.Write(text) // fails only if the client is gone
 }
 
 const explanation = `<!doctype html>

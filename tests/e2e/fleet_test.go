@@ -37,9 +37,8 @@ type edge struct {
 	listen string
 }
 
-// startFleet starts a fleet that ends with the test. Flags are added to those
-// of every edge.
-func startFleet(t *testing.T, edgeFlags ...string) *fleet {
+// startFleet starts a fleet that ends with the test.
+func startFleet(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{}
 	var gossip []string
@@ -56,9 +55,7 @@ func startFleet(t *testing.T, edgeFlags ...string) *fleet {
 	f.presence.start(t)
 	for _, id := range []string{"edge-a", "edge-b"} {
 		a := addresses(t, 3)
-		args := append([]string{
-			"--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", strings.Join(f.grpc(), ","),
-		}, edgeFlags...)
+		args := []string{"--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", strings.Join(f.grpc(), ",")}
 		e := &edge{newProcess(t, id, "skein-edge", a[1], args...), a[0]}
 		f.edges = append(f.edges, e)
 		e.start(t)

@@ -48,7 +48,7 @@ func (n *neighbour) talk() {
 	for {
 		start := time.Now()
 		if err := n.sender.push(neighbourTopic, "n", n.ledger.next("neighbour", neighbourTopic)); err != nil {
-			n.ledger.problem("the neighbour's push failed: %v", err)
+			n.ledger.problemf("the neighbour's push failed: %v", err)
 			return
 		}
 		n.mu.Lock()
@@ -345,7 +345,7 @@ func hostileNames(t *testing.T, f *fleet) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // done with it
 	_, _ = io.WriteString(conn, request)
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	_, _ = conn.Read(make([]byte, 1024))

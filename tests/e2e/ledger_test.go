@@ -55,8 +55,8 @@ func (l *ledger) doubt(publisher, topic string, n int) {
 	l.unsure[key][n] = true
 }
 
-// problem notes what must not happen.
-func (l *ledger) problem(format string, args ...any) {
+// problemf notes what must not happen.
+func (l *ledger) problemf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.problems) < 20 {
@@ -73,7 +73,7 @@ func (l *ledger) subscriber(name string) func(message) {
 	return func(m message) {
 		var p numbered
 		if err := json.Unmarshal(m.Payload, &p); err != nil || m.Event != "n" {
-			l.problem("%s got a %s it did not expect on %s: %.80s", name, m.Event, m.Topic, m.Payload)
+			l.problemf("%s got a %s it did not expect on %s: %.80s", name, m.Event, m.Topic, m.Payload)
 			return
 		}
 		l.mu.Lock()

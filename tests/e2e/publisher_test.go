@@ -36,12 +36,12 @@ func (p *socketPublisher) publish(topic string) {
 	err := p.ask(topic, "n", payload, func(status string, response json.RawMessage) {
 		if status != "ok" {
 			p.ledger.doubt(p.name, topic, payload.N)
-			p.ledger.problem("%s: push %d to %s was answered %s %s", p.name, payload.N, topic, status, response)
+			p.ledger.problemf("%s: push %d to %s was answered %s %s", p.name, payload.N, topic, status, response)
 		}
 		p.pending.Done()
 	})
 	if err != nil {
-		p.ledger.problem("%s: push %d to %s: %v", p.name, payload.N, topic, err)
+		p.ledger.problemf("%s: push %d to %s: %v", p.name, payload.N, topic, err)
 		p.pending.Done()
 	}
 }
@@ -90,7 +90,7 @@ func (b *backend) open(ctx context.Context) {
 		}
 		b.current = (b.current + 1) % len(b.clients)
 	}
-	b.ledger.problem("%s: no router opens a stream", b.name)
+	b.ledger.problemf("%s: no router opens a stream", b.name)
 }
 
 func (b *backend) receive(stream routerv1.RouterService_PublishStreamClient) {
@@ -109,10 +109,10 @@ func (b *backend) receive(stream routerv1.RouterService_PublishStreamClient) {
 		b.mu.Unlock()
 		if code := response.GetResult().GetCode(); code != 0 {
 			b.ledger.doubt(key.publisher, key.topic, n)
-			b.ledger.problem("%s: message %d to %s got code %d, %s", b.name, n, key.topic, code, response.GetResult().GetReason())
+			b.ledger.problemf("%s: message %d to %s got code %d, %s", b.name, n, key.topic, code, response.GetResult().GetReason())
 		}
 		if !known {
-			b.ledger.problem("%s: result of unknown seq %d", b.name, response.GetSeq())
+			b.ledger.problemf("%s: result of unknown seq %d", b.name, response.GetSeq())
 		}
 	}
 }

@@ -64,8 +64,9 @@ func open(ctx context.Context, address string) (*wire, error) {
 }
 
 func (w *wire) upgrade(host string) error {
-	_ = w.SetDeadline(time.Now().Add(10 * time.Second))
-	defer w.SetDeadline(time.Time{})
+	if err := w.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
 	_, err := fmt.Fprintf(w.Conn, "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host)
 	if err != nil {
@@ -78,10 +79,10 @@ func (w *wire) upgrade(host string) error {
 	if response.StatusCode != http.StatusSwitchingProtocols {
 		return fmt.Errorf("upgrade: %s", response.Status)
 	}
-	if got := response.Header.Get("Sec-Websocket-Accept"); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+	if got := response.Header.Get("Sec-WebSocket-Accept"); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 		return fmt.Errorf("upgrade: accept key %q", got)
 	}
-	return nil
+	return w.SetDeadline(time.Time{})
 }
 
 // frame builds a masked client frame. first is the first byte: FIN, reserved
@@ -168,12 +169,13 @@ func (w *wire) ending(within time.Duration) (int, error) {
 		var end closed
 		var timeout net.Error
 		switch {
+		case err == nil:
 		case errors.As(err, &end):
 			return end.code, nil
 		case errors.As(err, &timeout) && timeout.Timeout():
 			return 0, fmt.Errorf("still open after %s", within)
-		case err != nil:
-			return 1006, nil
+		default:
+			return 1006, nil //nolint:nilerr // the end is what was asked for
 		}
 	}
 }
