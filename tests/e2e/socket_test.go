@@ -175,7 +175,7 @@ func (w *wire) ending(within time.Duration) (int, error) {
 		case errors.As(err, &timeout) && timeout.Timeout():
 			return 0, fmt.Errorf("still open after %s", within)
 		default:
-			return 1006, nil //nolint:nilerr // the end is what was asked for
+			return 1006, nil
 		}
 	}
 }
