@@ -14,7 +14,6 @@ package hub
 import (
 	"fmt"
 	"hash/maphash"
-	"iter"
 	"sync"
 	"time"
 
@@ -227,29 +226,4 @@ func (h *Hub) forget(sh *shard, t *topic) {
 	delete(sh.topics, t.name)
 	h.counts.topics.Add(-1)
 	h.interest.Drop(t.name)
-}
-
-// Topics yields every topic that is wanted. It does not stop the world: one
-// that is joined or dropped meanwhile may be missing or not.
-func (h *Hub) Topics() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		var names []string
-		for i := range h.shards {
-			names = h.shards[i].names(names[:0])
-			for _, name := range names {
-				if !yield(name) {
-					return
-				}
-			}
-		}
-	}
-}
-
-func (sh *shard) names(buf []string) []string {
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	for name := range sh.topics {
-		buf = append(buf, name)
-	}
-	return buf
 }

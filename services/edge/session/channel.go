@@ -99,8 +99,9 @@ func (c *Channel) Failed() {
 // part takes the channel out of the hub. It reports whether it still was there:
 // the mesh may have failed it.
 func (c *Channel) part() bool {
-	c.state.Store(gone)
-	return c.session.shared.hub.Leave(c.topic, c)
+	was := c.session.shared.hub.Leave(c.topic, c)
+	c.state.Store(gone) // not before: Failed must still find it joined
+	return was
 }
 
 // answer replies to a push, unless the channel ended meanwhile.

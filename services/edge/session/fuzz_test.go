@@ -1,0 +1,57 @@
+package session_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/skein-mesh/skein/pkg/wsframe"
+	"github.com/skein-mesh/skein/services/edge/session"
+)
+
+// FuzzMessage lets a hostile client say anything, one message a line, beside
+// one that only listens. Every answer is JSON, the listener hears broadcasts
+// only, and nothing is left when both are gone.
+func FuzzMessage(f *testing.F) {
+	const join = `["1","1","t","phx_join",{}]`
+	for _, seed := range []string{
+		join + "\n" + `["1","2","t","e",{}]` + "\n" + `["1","3","t","phx_leave",{}]`,
+		join + "\n" + `["\u0031",2,"\u0074","e",[]]` + "\n" + join,
+		`[null,{},"t","phx_join",null]` + "\n" + `[null,[],"t","phx_join",null]`,
+		join + "\n\x00\x01\x01\x01\x0112te\x00\xff\n" + `["1","2","t","e",{}]`,
+		`["1","1",["t"],"phx_leave",{}]` + "\nnonsense",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, script []byte) {
+		m := newMesh(t, session.Limits{Channels: 3, Unanswered: 2})
+		hostile, listener := m.client(1), m.client(2)
+		m.joined(t, listener, "t")
+		for line := range bytes.SplitSeq(script, []byte("\n")) {
+			op := wsframe.Text
+			if len(line) > 0 && line[0] < ' ' {
+				op = wsframe.Binary
+			}
+			hostile.say(op, string(line))
+		}
+		m.settle(hostile, listener)
+		for _, f := range hostile.take() {
+			if f.Op() == wsframe.Text && !json.Valid(f.Payload()) {
+				t.Fatalf("not JSON: %q", f.Payload())
+			}
+		}
+		for _, f := range listener.take() {
+			if f.Op() == wsframe.Text && !bytes.HasPrefix(f.Payload(), []byte(`[null,null,"t",`)) {
+				t.Fatalf("no broadcast: %q", f.Payload())
+			}
+		}
+		if listener.closed != 0 || hostile.paused {
+			t.Fatalf("listener closed with %d, hostile client paused: %v", listener.closed, hostile.paused)
+		}
+		hostile.hangUp()
+		listener.hangUp()
+		if n := m.hub.Stats().Subscribers; n != 0 {
+			t.Fatalf("%d subscribers left", n)
+		}
+	})
+}
