@@ -47,6 +47,14 @@ const stopTime = 2 * time.Second
 // NewServer returns a server with health and reflection registered. Services
 // are added by the caller before it serves.
 func NewServer(tel *telemetry.Telemetry, log *slog.Logger, extra ...grpc.ServerOption) *grpc.Server {
+	server, _ := NewServerWithHealth(tel, log, extra...)
+	return server
+}
+
+// NewServerWithHealth is [NewServer] for a service that is not always healthy:
+// it also returns what answers health checks, which says that the service serves
+// until it is told otherwise.
+func NewServerWithHealth(tel *telemetry.Telemetry, log *slog.Logger, extra ...grpc.ServerOption) (*grpc.Server, *health.Server) {
 	server := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxMessageSize),
 		grpc.MaxSendMsgSize(MaxMessageSize),
@@ -59,9 +67,10 @@ func NewServer(tel *telemetry.Telemetry, log *slog.Logger, extra ...grpc.ServerO
 		grpc.StatsHandler(otelgrpc.NewServerHandler(instrumentation(tel)...)),
 		grpc.ChainUnaryInterceptor(logUnary(log)),
 	}, extra...)...)
-	healthv1.RegisterHealthServer(server, health.NewServer())
+	checks := health.NewServer()
+	healthv1.RegisterHealthServer(server, checks)
 	reflection.Register(server)
-	return server
+	return server, checks
 }
 
 // Serve runs server on listener until ctx ends. Calls under way then have two

@@ -5,7 +5,6 @@ package api
 
 import (
 	"context"
-	"log/slog"
 
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
@@ -35,7 +34,6 @@ type Peers interface {
 type Config struct {
 	ID         string // of this router
 	QueueBytes int    // most bytes that wait for one subscriber
-	Log        *slog.Logger
 }
 
 // Server serves RouterService and AdminService. All methods may be called

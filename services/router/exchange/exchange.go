@@ -7,7 +7,7 @@ import (
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 )
 
-// Bounds in time of everything that waits here.
+// Bounds of everything that waits here.
 const (
 	TickInterval  = 20 * time.Millisecond
 	SettleTime    = time.Second            // a new owner waits at most this long for earlier owners
@@ -17,7 +17,7 @@ const (
 	HoldTime      = 5 * time.Second        // no publish is held longer, whatever it waits for
 	HandOverTime  = 400 * time.Millisecond // handed rows count until the edge's own announcement replaces them
 	QuietTime     = 200 * time.Millisecond // a leaving router that was not published to for this long has left
-	defaultHeld   = 64 << 20
+	DefaultHeld   = 64 << 20               // bytes of publishes that wait
 	itemsPerLock  = 512
 	bucketsPerGap = 8
 )
@@ -110,7 +110,7 @@ type Exchange struct {
 // New returns an exchange that knows no member, not even itself.
 func New(opts Options) *Exchange {
 	if opts.Held == 0 {
-		opts.Held = defaultHeld
+		opts.Held = DefaultHeld
 	}
 	return &Exchange{
 		opts:  opts,

@@ -1,0 +1,102 @@
+package router
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/skein-mesh/skein/pkg/telemetry"
+	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
+	"github.com/skein-mesh/skein/services/router/exchange"
+)
+
+// instruments read the exchange's own counts when metrics are collected:
+// counting costs a message next to nothing.
+type instruments struct {
+	publishes, deliveries, forwards, held, drops, views metric.Int64ObservableCounter
+	edges, rows, heldBytes, outstanding                 metric.Int64ObservableGauge
+}
+
+func observe(meter metric.Meter, x *exchange.Exchange) error {
+	var i instruments
+	var failed error
+	counter := func(name, description string) metric.Int64ObservableCounter {
+		c, err := meter.Int64ObservableCounter("skein.router."+name, metric.WithDescription(description))
+		if err != nil {
+			failed = err
+		}
+		return c
+	}
+	gauge := func(name, description string) metric.Int64ObservableGauge {
+		g, err := meter.Int64ObservableGauge("skein.router."+name, metric.WithDescription(description))
+		if err != nil {
+			failed = err
+		}
+		return g
+	}
+	i.publishes = counter("publishes", "publishes that arrived, by source")
+	i.deliveries = counter("deliveries", "deliveries queued for edges, routers and backends, by why they get it")
+	i.forwards = counter("forwards", "publishes forwarded to their owner")
+	i.held = counter("held", "publishes that had to wait, by what for")
+	i.drops = counter("drops", "messages dropped or refused, by reason")
+	i.views = counter("view.changes", "changes of the set of ready routers")
+	i.edges = gauge("edges", "attached edges")
+	i.rows = gauge("rows", "topics announced by edges")
+	i.heldBytes = gauge("held.bytes", "bytes of publishes that wait")
+	i.outstanding = gauge("lanes", "topics with publishes that wait or are on their way to the owner")
+	if failed != nil {
+		return failed
+	}
+	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		i.report(o, x.Stats())
+		return nil
+	}, i.publishes, i.deliveries, i.forwards, i.held, i.drops, i.views, i.edges, i.rows, i.heldBytes, i.outstanding)
+	return err
+}
+
+func (i *instruments) report(o metric.Observer, s exchange.Stats) {
+	count := func(c metric.Int64ObservableCounter, n uint64, key, value string) {
+		o.ObserveInt64(c, int64(n), metric.WithAttributes(attribute.String(key, value)))
+	}
+	for source, n := range s.Publishes {
+		count(i.publishes, n, "source", exchange.Source(source).String())
+	}
+	count(i.deliveries, s.Rows, "reason", "row")
+	count(i.deliveries, s.Floods, "reason", "flood")
+	count(i.deliveries, s.Subscriptions, "reason", "subscription")
+	count(i.held, s.Held-s.Parked, "for", "turn")
+	count(i.held, s.Parked, "for", "owner")
+	for reason, n := range s.Drops {
+		count(i.drops, n, "reason", exchange.Drop(reason).String())
+	}
+	o.ObserveInt64(i.forwards, int64(s.Forwards))
+	o.ObserveInt64(i.views, int64(s.Views))
+	o.ObserveInt64(i.edges, int64(s.Edges))
+	o.ObserveInt64(i.rows, int64(s.EdgeRows))
+	o.ObserveInt64(i.heldBytes, int64(s.HeldBytes))
+	o.ObserveInt64(i.outstanding, int64(s.Outstanding))
+}
+
+// fanoutSpans records one span for each sampled broadcast that is ordered: what
+// edges do with it becomes its child, never a span per socket.
+func fanoutSpans(tracer trace.Tracer) func(*meshv1.Broadcast) (*meshv1.Broadcast, func(exchange.Fanout)) {
+	return func(b *meshv1.Broadcast) (*meshv1.Broadcast, func(exchange.Fanout)) {
+		// No call is under way here: the message itself says what it belongs to.
+		parent := telemetry.Context(context.Background(), b.GetTrace()) //nolint:forbidigo // see above
+		ctx, span := tracer.Start(parent, "router fan-out",
+			trace.WithSpanKind(trace.SpanKindProducer),
+			trace.WithAttributes(attribute.String("skein.topic", b.GetTopic()), attribute.String("skein.event", b.GetEvent())))
+		within := &meshv1.Broadcast{
+			Topic: b.GetTopic(), Event: b.GetEvent(), Payload: b.GetPayload(), Encoding: b.GetEncoding(),
+			Except: b.GetExcept(), Trace: telemetry.Bytes(ctx),
+		}
+		return within, func(f exchange.Fanout) {
+			span.SetAttributes(
+				attribute.Int("skein.rows", f.Rows), attribute.Int("skein.floods", f.Floods),
+				attribute.Int("skein.subscriptions", f.Subscriptions), attribute.Int("skein.dropped", f.Dropped))
+			span.End()
+		}
+	}
+}
