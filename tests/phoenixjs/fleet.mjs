@@ -94,7 +94,7 @@ export class Fleet {
   async #edge(id) {
     const [listen, admin, agent] = await addresses(3);
     const routers = this.routers.map(({ grpc }) => grpc).join(",");
-    const edge = new Process(id, "skein-edge", ["--id", id, "--listen", listen, "--admin", admin, "--agent", agent, "--routers", routers], admin);
+    const edge = new Process(id, "skein-edge", ["--id", id, "--listen", listen, "--admin", admin, "--agent", agent, "--routers", routers, "--demo"], admin);
     edge.url = `http://${listen}`;
     edge.socket = `ws://${listen}/socket`;
     this.edges.push(edge);
