@@ -46,14 +46,14 @@ type column struct {
 
 func columns() []column {
 	return []column{
-		{"EDGE", 16, true, 0, func(e *edge) string { return e.last.GetId() }},
-		{"STATE", 8, true, 2, func(e *edge) string { return state(e.last) }},
-		{"CONNS", 8, false, 0, func(e *edge) string { return thousands(float64(e.last.GetConnections())) }},
-		{"CHANNELS", 8, false, 3, func(e *edge) string { return thousands(float64(e.last.GetChannels())) }},
-		{"CPU", 5, false, 1, func(e *edge) string { return fmt.Sprintf("%.0f%%", 100*e.last.GetCpu()) }},
+		{"EDGE", 14, true, 0, func(e *edge) string { return e.last.GetId() }},
+		{"STATE", 8, true, 3, func(e *edge) string { return state(e.last) }},
+		{"CONNS", 6, false, 0, func(e *edge) string { return thousands(float64(e.last.GetConnections())) }},
+		{"CHANNELS", 8, false, 2, func(e *edge) string { return thousands(float64(e.last.GetChannels())) }},
+		{"CPU", 4, false, 1, func(e *edge) string { return fmt.Sprintf("%.0f%%", 100*e.last.GetCpu()) }},
 		{"MEMORY", 8, false, 2, func(e *edge) string { return bytes(e.last.GetMemory()) }},
-		{"IN/S", 7, false, 1, func(e *edge) string { return thousands(e.in.now()) }},
-		{"OUT/S", 7, false, 0, func(e *edge) string { return thousands(e.out.now()) }},
+		{"IN/S", 6, false, 1, func(e *edge) string { return thousands(e.in.now()) }},
+		{"OUT/S", 6, false, 0, func(e *edge) string { return thousands(e.out.now()) }},
 		{"VERSION", 12, true, 4, func(e *edge) string { return e.last.GetVersion() }},
 	}
 }
@@ -90,7 +90,7 @@ func (h *history) render(s screen) string {
 		header = append(header, c.cell(c.title))
 	}
 	if spark >= leastSpark {
-		header = append(header, "OUT/S, LAST MINUTE")
+		header = append(header, "OUT/S OVER TIME")
 	}
 	lines = append(lines, s.theme.dim.Render(cut(strings.Join(header, strings.Repeat(" ", gap)), s.width)))
 	edges := h.sorted(s.busiest)
