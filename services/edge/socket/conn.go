@@ -1,0 +1,197 @@
+package socket
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/skein-mesh/skein/pkg/wsframe"
+)
+
+// Conn is one client's socket. All methods may be called from any goroutine,
+// also from within the [Handler], and never block.
+type Conn struct {
+	// Static after construction.
+	id     uint64
+	server *Server
+	driver driver
+	addr   netip.Addr
+
+	// Owned by the goroutine that runs the handler.
+	handler Handler
+	told    bool // the handler knows that it is over
+
+	// mu guards the fields below.
+	mu        sync.Mutex
+	out       outbox
+	deadline  int64 // when closing ends, on the server's clock
+	phase     phase
+	cause     cause
+	scheduled bool // a writer knows that there is something to write
+	paused    bool
+	parked    bool // the reader saw paused and stopped; only it ends that
+	peerDone  bool // the client's close frame was read
+}
+
+// phase of a connection; it only grows.
+type phase uint8
+
+const (
+	open    phase = iota
+	closing       // the close frame is queued; nothing more is sent or delivered
+	gone          // the connection is torn down
+)
+
+// driver is the engine's side of a connection. Its methods are called with
+// Conn.mu held or not, and must not take it.
+type driver interface {
+	flush()              // there is something to write
+	nudge()              // the reader should look at the connection's state
+	limit(time.Duration) // closing has begun: nothing may block for longer
+}
+
+// ID is unique in one life of the server, from 1.
+func (c *Conn) ID() uint64 { return c.id }
+
+// Send queues a frame. If the client reads too slowly for it to fit, what waits
+// is dropped and the connection closed with [wsframe.CodeTryAgain]. A frame for
+// a connection that is closing is dropped.
+func (c *Conn) Send(f wsframe.Frame) {
+	c.mu.Lock()
+	if c.phase != open {
+		c.mu.Unlock()
+		return
+	}
+	if !c.out.fits(f, c.server.opts.Limits.OutboxBytes) {
+		c.out.discard()
+		c.beginClose(wsframe.CodeTryAgain, "reads too slowly", causeSlow)
+		c.mu.Unlock()
+		return
+	}
+	c.out.push(f)
+	wake := !c.scheduled
+	c.scheduled = true
+	c.mu.Unlock()
+	if wake {
+		c.driver.flush()
+	}
+}
+
+// Close sends a close frame behind everything that waits and ends the
+// connection when the client answered it, or after [Limits.CloseWait]. What the
+// client sends meanwhile is not delivered. Only the first call has an effect.
+// Code 1000 must not be used: phoenix.js may not come back from it.
+func (c *Conn) Close(code wsframe.Code, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase == open {
+		c.beginClose(code, reason, causeOf(code))
+	}
+}
+
+// Pause stops the delivery of messages after the current one; what the client
+// sends stays in the kernel, so that it is slowed down. At most one read buffer
+// is kept. A client that cannot send because of a pause is still closed when
+// nothing was received of it for [Limits.Idle].
+func (c *Conn) Pause() {
+	c.mu.Lock()
+	c.paused = true
+	c.mu.Unlock()
+}
+
+// Resume ends a pause.
+func (c *Conn) Resume() {
+	c.mu.Lock()
+	c.paused = false
+	wake := c.parked
+	c.mu.Unlock()
+	if wake {
+		c.driver.nudge()
+	}
+}
+
+// beginClose needs mu held and the phase to be open.
+func (c *Conn) beginClose(code wsframe.Code, reason string, why cause) {
+	c.phase, c.cause = closing, why
+	wait := c.server.opts.Limits.CloseWait
+	c.deadline = c.server.now() + int64(wait)
+	c.driver.limit(wait)
+	c.out.push(wsframe.NewClose(code, reason))
+	if !c.scheduled {
+		c.scheduled = true
+		c.driver.flush()
+	}
+	c.driver.nudge()
+}
+
+// control answers a ping, or does nothing.
+func (c *Conn) control(m wsframe.Message) {
+	if m.Op == wsframe.Ping {
+		c.Send(wsframe.New(wsframe.Pong, m.Payload))
+	}
+}
+
+// peerClose takes the client's close frame: an answer to ours, or a close to be
+// answered with 1000 whatever the client's code, as Phoenix on Bandit does.
+func (c *Conn) peerClose(payload []byte) {
+	_, _, err := wsframe.ParseClose(payload)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.peerDone = true
+	if c.phase != open {
+		return
+	}
+	if err != nil {
+		c.beginClose(wsframe.CodeProtocol, err.Error(), causeProtocol)
+		return
+	}
+	c.beginClose(wsframe.CodeNormal, "", causeClient)
+}
+
+// deliver hands a message to the handler, unless the connection is closing, and
+// reports whether the next one may follow: false if the handler paused, in which
+// case the connection is parked. A handler that panics loses its connection, not
+// the process.
+func (c *Conn) deliver(m wsframe.Message) (next bool) {
+	if c.current() == open {
+		c.guard(func() { c.handler.Message(m.Op, m.Payload) })
+	}
+	c.mu.Lock()
+	over := c.phase != open
+	c.parked = c.paused && !over
+	next = !c.parked
+	c.mu.Unlock()
+	if over {
+		c.tell()
+	}
+	return next
+}
+
+// tell ends the handler, once.
+func (c *Conn) tell() {
+	if c.told {
+		return
+	}
+	c.told = true
+	c.guard(c.handler.Closed)
+}
+
+func (c *Conn) guard(call func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.server.opts.Log.Error("socket handler panicked",
+				"connection", c.id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			c.Close(wsframe.CodeInternal, "")
+		}
+	}()
+	call()
+}
+
+// current is the phase now.
+func (c *Conn) current() phase {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.phase
+}

@@ -1,0 +1,402 @@
+package socket
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fasthttp/websocket"
+
+	"github.com/skein-mesh/skein/pkg/wsframe"
+)
+
+// portable is the engine that works with every net.Conn: two goroutines per
+// connection, and the package's own reader and writer.
+type portable struct {
+	server  *Server
+	buffers sync.Pool // *bytes.Buffer, for messages
+	corks   sync.Pool // *[]byte, for corked writes
+
+	mu    sync.Mutex
+	conns map[*portableConn]struct{}
+}
+
+func newPortable(s *Server) *portable {
+	return &portable{
+		server:  s,
+		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		corks:   sync.Pool{New: func() any { return new([]byte) }},
+		conns:   map[*portableConn]struct{}{},
+	}
+}
+
+// portableConn is a connection of the portable engine.
+type portableConn struct {
+	Conn
+
+	engine *portable
+	guest  *guest
+	ws     *websocket.Conn
+	wake   chan struct{} // for the writer, capacity one
+	resume chan struct{} // for a paused reader, capacity one
+	ended  chan struct{} // closed by the writer when it has returned
+
+	// turn is held while the handler runs, which is on the reader, but for its
+	// end: that must not wait for a reader that waits for the client.
+	turn sync.Mutex
+}
+
+func (p *portable) adopt(g *guest, ws *websocket.Conn) {
+	c := &portableConn{
+		engine: p,
+		guest:  g,
+		ws:     ws,
+		wake:   make(chan struct{}, 1),
+		resume: make(chan struct{}, 1),
+		ended:  make(chan struct{}),
+	}
+	c.Conn = Conn{id: g.request.ID, server: p.server, driver: c, addr: g.request.Remote.Addr()}
+	tune(g.Conn, p.server.opts.Limits.SendBuffer)
+	within := p.server.begin(&c.Conn)
+	p.mu.Lock()
+	p.conns[c] = struct{}{}
+	p.mu.Unlock()
+	c.turn.Lock()
+	c.handler = nobody{}
+	c.handler = p.server.handlerFor(&c.Conn, g.request, within)
+	c.turn.Unlock()
+	go c.write()
+	go c.read()
+}
+
+// tune bounds what the kernel holds for a client that does not read, if there is
+// a kernel below.
+func tune(conn net.Conn, sendBuffer int) {
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
+		conn = t.NetConn()
+	}
+	if t, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = t.SetWriteBuffer(sendBuffer) // the default is larger, no more
+	}
+}
+
+func (p *portable) each(yield func(*Conn) bool) {
+	for _, c := range p.snapshot() {
+		if !yield(&c.Conn) {
+			return
+		}
+	}
+}
+
+func (p *portable) snapshot() []*portableConn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	conns := make([]*portableConn, 0, len(p.conns))
+	for c := range p.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+func (p *portable) abort() {
+	for _, c := range p.snapshot() {
+		c.abort()
+	}
+}
+
+func (p *portable) stop() {}
+
+// flush implements driver.
+func (c *portableConn) flush() { signal(c.wake) }
+
+// nudge implements driver.
+func (c *portableConn) nudge() {
+	signal(c.resume)
+	signal(c.wake)
+}
+
+// limit implements driver.
+func (c *portableConn) limit(d time.Duration) {
+	_ = c.guest.SetDeadline(time.Now().Add(d)) // it fails on a closed connection only
+}
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// read delivers messages until the connection ends and then cleans up. It is
+// the last to go.
+func (c *portableConn) read() {
+	defer c.finish()
+	limits := c.server.opts.Limits
+	c.ws.SetPingHandler(func(data string) error { return c.heard(wsframe.Ping, data) })
+	c.ws.SetPongHandler(func(data string) error { return c.heard(wsframe.Pong, data) })
+	c.ws.SetCloseHandler(func(code int, _ string) error {
+		c.peerClose(closePayload(code))
+		return nil
+	})
+	for c.arm() {
+		// The package limits messages, not frames: this holds for the first frame.
+		c.ws.SetReadLimit(int64(limits.frames().MaxPayload()))
+		op, r, err := c.ws.NextReader()
+		if err == nil {
+			c.ws.SetReadLimit(int64(limits.MessageBytes))
+			err = c.message(wsframe.Opcode(op), r) //nolint:gosec // text or binary
+		}
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		c.waitResume()
+	}
+	c.fail(nil)
+}
+
+// arm sets the deadline of the next read and reports whether there is one.
+// While closing, the deadline of [portableConn.limit] counts.
+func (c *portableConn) arm() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch c.phase {
+	case open:
+		return c.guest.SetReadDeadline(time.Now().Add(c.server.opts.Limits.Idle)) == nil
+	case closing:
+		return !c.peerDone
+	default:
+		return false
+	}
+}
+
+// heard takes a ping or pong.
+func (c *portableConn) heard(op wsframe.Opcode, data string) error {
+	c.server.count.framesIn.Add(1)
+	c.server.count.bytesIn.Add(int64(len(data)))
+	c.control(wsframe.Message{Op: op, Payload: []byte(data)})
+	c.arm()
+	return nil
+}
+
+// message reads one message to its end and delivers it.
+func (c *portableConn) message(op wsframe.Opcode, r io.Reader) error {
+	buf, _ := c.engine.buffers.Get().(*bytes.Buffer)
+	defer c.engine.buffers.Put(buf)
+	buf.Reset()
+	limit := int64(c.server.opts.Limits.MessageBytes)
+	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
+	if err != nil {
+		return err
+	}
+	c.server.count.framesIn.Add(1)
+	c.server.count.bytesIn.Add(n)
+	switch {
+	case n > limit:
+		return &wsframe.Error{Code: wsframe.CodeTooBig, Reason: "message over the limit"}
+	case op == wsframe.Text && !utf8.Valid(buf.Bytes()):
+		return &wsframe.Error{Code: wsframe.CodeBadPayload, Reason: "text is not UTF-8"}
+	}
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	if c.told {
+		return nil
+	}
+	c.deliver(wsframe.Message{Op: op, Payload: buf.Bytes()})
+	return nil
+}
+
+// waitResume waits while the handler has paused. The idle timeout goes on.
+func (c *portableConn) waitResume() {
+	var idle *time.Timer
+	for {
+		c.mu.Lock()
+		held := c.paused && c.phase == open
+		c.parked = held
+		c.mu.Unlock()
+		if !held {
+			return
+		}
+		if idle == nil {
+			idle = time.NewTimer(c.server.opts.Limits.Idle)
+			defer idle.Stop()
+		}
+		select {
+		case <-c.resume:
+		case <-idle.C:
+			c.closeFor(wsframe.CodeProtocol, causeIdle)
+		}
+	}
+}
+
+func (c *portableConn) closeFor(code wsframe.Code, why cause) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase == open {
+		c.beginClose(code, "", why)
+	}
+}
+
+// fail ends the connection as err, from the reader, asks for.
+func (c *portableConn) fail(err error) {
+	var own *wsframe.Error
+	var peer *websocket.CloseError
+	var timeout interface{ Timeout() bool }
+	switch {
+	case err == nil:
+	case errors.As(err, &own):
+		c.closeFor(own.Code, causeOf(own.Code))
+	case errors.Is(err, websocket.ErrReadLimit):
+		c.refused(causeTooBig)
+	case errors.As(err, &peer) && peer.Code != websocket.CloseAbnormalClosure:
+		return // [Conn.peerClose] did it
+	case errors.As(err, &timeout) && timeout.Timeout():
+		c.closeFor(wsframe.CodeProtocol, causeIdle)
+	case strings.HasPrefix(err.Error(), "websocket: ") && peer == nil:
+		c.refused(causeProtocol)
+	default:
+		c.abort()
+		return
+	}
+	c.linger()
+}
+
+// refused notes that the package found a violation and has sent the close frame
+// for it itself.
+func (c *portableConn) refused(why cause) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase == open {
+		wait := c.server.opts.Limits.CloseWait
+		c.phase, c.cause, c.deadline = closing, why, c.server.now()+int64(wait)
+		c.limit(wait)
+		c.out.discard()
+		c.nudge()
+	}
+}
+
+// linger swallows what the client still sends, so that the close frame is not
+// lost to a reset, until it ends the connection or its time is up.
+func (c *portableConn) linger() {
+	if half, ok := c.guest.Conn.(interface{ CloseWrite() error }); ok {
+		<-c.ended
+		_ = half.CloseWrite() // best effort
+	}
+	_, _ = io.Copy(io.Discard, c.guest.Conn) // any error is the end
+}
+
+// abort ends the connection without a handshake.
+func (c *portableConn) abort() {
+	c.mu.Lock()
+	c.phase = gone
+	c.mu.Unlock()
+	_ = c.guest.Conn.Close() // a second Close fails, harmlessly
+	c.nudge()
+}
+
+// finish waits for the writer and removes every trace of the connection.
+func (c *portableConn) finish() {
+	c.mu.Lock()
+	if c.phase == open { // no reader, no connection
+		c.phase = gone
+	}
+	c.mu.Unlock()
+	c.nudge()
+	<-c.ended
+	_ = c.guest.Conn.Close() // it may be closed already
+	c.turn.Lock()
+	c.tell()
+	c.turn.Unlock()
+	c.engine.mu.Lock()
+	delete(c.engine.conns, c)
+	c.engine.mu.Unlock()
+	c.server.end(&c.Conn)
+}
+
+// write writes what waits, until the close frame is written or the connection
+// breaks.
+func (c *portableConn) write() {
+	defer close(c.ended)
+	var frames []wsframe.Frame
+	for range c.wake {
+		for {
+			var state phase
+			frames, state = c.pending(frames)
+			if state != open {
+				c.turn.Lock()
+				c.tell()
+				c.turn.Unlock()
+			}
+			if state == gone {
+				return
+			}
+			if len(frames) == 0 {
+				if state == closing {
+					return
+				}
+				break
+			}
+			if !c.writeAll(frames) {
+				return
+			}
+			clear(frames)
+		}
+	}
+}
+
+// pending takes what waits, or notes that nothing does.
+func (c *portableConn) pending(buf []wsframe.Frame) ([]wsframe.Frame, phase) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	buf, _ = c.out.take(buf)
+	if len(buf) == 0 {
+		c.scheduled = false
+		c.out.trim()
+	}
+	return buf, c.phase
+}
+
+// writeAll writes the frames in one write and reports whether the connection
+// goes on.
+func (c *portableConn) writeAll(frames []wsframe.Frame) bool {
+	buf, _ := c.engine.corks.Get().(*[]byte)
+	defer c.engine.corks.Put(buf)
+	c.guest.cork(*buf)
+	total := 0
+	var failed error
+	for _, f := range frames {
+		if failed = c.ws.WriteMessage(int(f.Op()), f.Payload()); failed != nil {
+			break
+		}
+		total += f.Len()
+	}
+	var err error
+	*buf, err = c.guest.uncork()
+	c.server.count.writeCalls.Add(1)
+	c.server.count.framesOut.Add(int64(len(frames)))
+	c.server.count.bytesOut.Add(int64(total))
+	switch {
+	case err != nil:
+		c.abort()
+		return true // the next look finds it gone
+	case failed != nil: // the package has sent a close frame of its own
+		return false
+	}
+	c.mu.Lock()
+	c.out.written(total)
+	c.mu.Unlock()
+	return true
+}
+
+// closePayload restores the payload that the package has parsed.
+func closePayload(code int) []byte {
+	if code == websocket.CloseNoStatusReceived {
+		return nil
+	}
+	return []byte{byte(code >> 8), byte(code)} //nolint:gosec // a 16-bit code
+}

@@ -1,0 +1,295 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/skein-mesh/skein/pkg/wsframe"
+)
+
+// Server accepts connections and holds their sockets. Make one with [New] and
+// run it once.
+type Server struct {
+	// Static after construction.
+	opts  Options
+	http  *fasthttp.Server
+	start time.Time
+
+	count     counters
+	lastID    atomic.Uint64
+	draining  atomic.Bool
+	addresses addresses
+
+	native   func() (engine, error) // starts the epoll engine on first use
+	portable *portable
+	sockets  sync.WaitGroup // counts connections that engines hold
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	guests  map[*guest]struct{}
+	serving sync.WaitGroup // counts guests
+	engines []engine
+}
+
+// engine holds upgraded connections.
+type engine interface {
+	each(yield func(*Conn) bool) // all connections, also closing ones
+	abort()                      // tears every connection down at once
+	stop()                       // ends the goroutines; no connection is left
+}
+
+// New returns a server that does nothing yet.
+func New(opts Options) *Server {
+	opts = opts.withDefaults()
+	s := &Server{
+		opts:      opts,
+		start:     time.Now(),
+		guests:    map[*guest]struct{}{},
+		addresses: addresses{limit: opts.Limits.PerIP},
+	}
+	s.portable = newPortable(s)
+	s.engines = []engine{s.portable}
+	s.native = sync.OnceValues(s.startNative)
+	s.http = s.routes()
+	return s
+}
+
+// Count is the number of sockets now, also those that are closing.
+func (s *Server) Count() int { return int(s.count.open.Load()) }
+
+// Stats are the server's counters.
+func (s *Server) Stats() Stats { return s.count.stats() }
+
+// All yields the sockets there are; ones that come or go meanwhile may be
+// missed or already closed.
+func (s *Server) All() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		s.mu.Lock()
+		engines := s.engines
+		s.mu.Unlock()
+		for _, e := range engines {
+			more := true
+			e.each(func(c *Conn) bool {
+				more = yield(c)
+				return more
+			})
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// Run serves until ctx ends or the listener fails. Then it refuses new
+// connections, closes every socket with [wsframe.CodeRestart] spread over
+// [Limits.Drain], waits for their ends and returns with nothing left running.
+// It does not end a fallback handler that does not return.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.opts.validate(); err != nil {
+		return err
+	}
+	registration, err := s.count.register(s.opts.Meter)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	accepting := make(chan error, 1)
+	go func() { accepting <- s.accept() }()
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-accepting:
+		accepting <- nil
+	}
+	s.draining.Store(true)
+	closed := s.opts.Listener.Close()
+	if failed != nil {
+		closed = nil // it is broken anyway
+	}
+	<-accepting
+	s.drain()
+	return errors.Join(failed, closed, registration.Unregister())
+}
+
+// accept hands every connection to a goroutine of its own, not to the HTTP
+// server's pool, whose idle goroutines outlive a stop by ten seconds.
+func (s *Server) accept() error {
+	pause := time.Duration(0)
+	for {
+		conn, err := s.opts.Listener.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.receive(conn)
+		case s.draining.Load():
+			return nil
+		case temporary(err):
+			if pause == 0 {
+				s.opts.Log.Warn("cannot accept connections for now", "error", err)
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			time.Sleep(pause)
+		default:
+			return fmt.Errorf("accept: %w", err)
+		}
+	}
+}
+
+// temporary reports an error of Accept that may pass: out of descriptors or
+// memory, or a client that left already.
+func temporary(err error) bool {
+	for _, e := range []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) receive(conn net.Conn) {
+	g := &guest{Conn: conn, done: make(chan struct{})}
+	s.mu.Lock()
+	s.guests[g] = struct{}{}
+	s.mu.Unlock()
+	s.serving.Go(func() {
+		_ = s.http.ServeConn(g) // the client's problem: it is gone, or got an answer
+		if !g.closed.Load() {
+			<-g.done
+		}
+		s.mu.Lock()
+		delete(s.guests, g)
+		s.mu.Unlock()
+	})
+}
+
+// drainStep is the most that lies between the closing of two sockets: a server
+// with few need not use the whole of [Limits.Drain].
+const drainStep = 10 * time.Millisecond
+
+// drain ends everything; [Server.draining] is set.
+func (s *Server) drain() {
+	var conns []*Conn
+	for c := range s.All() {
+		conns = append(conns, c)
+	}
+	s.pace(conns)
+	s.mu.Lock()
+	for g := range s.guests {
+		_ = g.Conn.Close() // an idle HTTP client, or one that is late
+	}
+	s.mu.Unlock()
+	s.serving.Wait()
+	for c := range s.All() {
+		c.Close(wsframe.CodeRestart, "")
+	}
+	gone := make(chan struct{})
+	go func() {
+		s.sockets.Wait()
+		close(gone)
+	}()
+	patience := time.NewTimer(s.opts.Limits.CloseWait)
+	defer patience.Stop()
+	select {
+	case <-gone:
+	case <-patience.C:
+	case <-s.opts.Abort:
+	}
+	for _, e := range s.engines {
+		e.abort()
+	}
+	<-gone
+	for _, e := range s.engines {
+		e.stop()
+	}
+}
+
+// pace closes the connections at an even rate.
+func (s *Server) pace(conns []*Conn) {
+	budget := min(s.opts.Limits.Drain, time.Duration(len(conns))*drainStep)
+	tick := time.NewTicker(drainStep)
+	defer tick.Stop()
+	begin := time.Now()
+	for done := 0; done < len(conns); {
+		due := len(conns)
+		if spent := time.Since(begin) + drainStep; spent < budget {
+			due = int(int64(len(conns)) * int64(spent) / int64(budget))
+		}
+		for ; done < due; done++ {
+			conns[done].Close(wsframe.CodeRestart, "")
+		}
+		select {
+		case <-tick.C:
+		case <-s.opts.Abort:
+			budget = 0
+		}
+	}
+}
+
+// startNative starts the epoll engine, which a server without a plain TCP
+// connection never needs.
+func (s *Server) startNative() (engine, error) {
+	e, err := newNative(s)
+	if err != nil {
+		s.opts.Log.Warn("sockets fall back to the portable engine", "error", err)
+		return nil, err
+	}
+	s.mu.Lock()
+	s.engines = append(s.engines[:len(s.engines):len(s.engines)], e)
+	s.mu.Unlock()
+	return e, nil
+}
+
+// now is the time since the server was made, in nanoseconds.
+func (s *Server) now() int64 { return int64(time.Since(s.start)) }
+
+// begin counts a connection, whose engine has set it up but for its handler,
+// and reports whether its address may have one more.
+func (s *Server) begin(c *Conn) (within bool) {
+	s.sockets.Add(1)
+	s.count.open.Add(1)
+	s.count.opened.Add(1)
+	return s.addresses.enter(c.addr)
+}
+
+// handlerFor makes the handler of a connection that the engine already knows,
+// so that either this or [Server.drain] sees that it must close.
+func (s *Server) handlerFor(c *Conn, r *Request, within bool) Handler {
+	switch {
+	case s.draining.Load():
+		c.Close(wsframe.CodeRestart, "")
+	case !within:
+		c.Close(wsframe.CodePolicy, "too many sockets of this address")
+	default:
+		var h Handler
+		c.guard(func() { h = s.opts.Open(c, r) })
+		if h != nil {
+			return h
+		}
+		c.Close(wsframe.CodeInternal, "")
+	}
+	return nobody{}
+}
+
+// end undoes begin, when nothing of the connection is left.
+func (s *Server) end(c *Conn) {
+	s.addresses.leave(c.addr)
+	s.count.closed[c.cause].Add(1)
+	s.count.open.Add(-1)
+	s.sockets.Done()
+}
+
+// nobody handles connections that are closed before they open.
+type nobody struct{}
+
+func (nobody) Message(wsframe.Opcode, []byte) {}
+func (nobody) Closed()                        {}
