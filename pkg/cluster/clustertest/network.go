@@ -57,7 +57,7 @@ func (n *Network) Listen() *Transport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.hosts++
-	t := newTransport(n, net.IPv4(10, 0, byte(n.hosts>>8), byte(n.hosts)))
+	t := newTransport(n, net.IPv4(10, 0, byte(n.hosts>>8), byte(n.hosts))) //nolint:gosec // the last two bytes of an address
 	n.peers[t.Address()] = t
 	return t
 }

@@ -21,7 +21,7 @@ const Within = 3 * time.Second
 func Bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) })
+		t.Cleanup(func() { time.Sleep(time.Minute) }) //nolint:forbidigo // virtual time
 		f(t)
 	})
 }
@@ -29,7 +29,7 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 // Eventually waits, in virtual time, until ok returns true.
 func Eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(within); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(within); !ok(); time.Sleep(10 * time.Millisecond) { //nolint:forbidigo // virtual time
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %s", within, what)
 		}
@@ -142,7 +142,7 @@ func laterLife(t *testing.T, start Start) {
 	defer stopAgain()
 	wait(t, a, "the later life", func() bool { return slices.Equal(a.Members(), want) })
 	stopB()
-	time.Sleep(Within)
+	time.Sleep(Within) //nolint:forbidigo // virtual time
 	if got := a.Members(); !slices.Equal(got, want) {
 		t.Errorf("the end of the earlier life took the later one with it: %v", got)
 	}
@@ -168,7 +168,7 @@ func coalesce(t *testing.T, start Start) {
 	_, stopB := start(Router("b"))
 	wait(t, a, "two members", func() bool { return len(a.Members()) == 2 })
 	stopB()
-	time.Sleep(Within) // nobody receives meanwhile
+	time.Sleep(Within) //nolint:forbidigo // virtual time; nobody receives meanwhile
 	<-a.Changed()
 	if got := IDs(a.Members()); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("members %v after the signal", got)

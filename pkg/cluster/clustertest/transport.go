@@ -93,7 +93,7 @@ func (t *Transport) DialAddressTimeout(addr memberlist.Address, timeout time.Dur
 func (t *Transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
 	refused := fmt.Errorf("clustertest: dial %s: connection refused", addr)
 	deadline := time.After(timeout)
-	time.Sleep(min(t.network.delay, timeout))
+	time.Sleep(min(t.network.delay, timeout)) //nolint:forbidigo // virtual time
 	peer := t.network.route(t.Address(), addr)
 	if peer == nil {
 		if t.network.listens(addr) {

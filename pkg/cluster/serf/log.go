@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// newLogger returns a logger for serf and memberlist, which writes to to with
-// the level that each line begins with.
-func newLogger(to *slog.Logger) *log.Logger {
-	return log.New(lines{to}, "", 0)
+// newLogger returns a logger for serf and memberlist, which passes on each line
+// with the level that it begins with.
+func newLogger(sink *slog.Logger) *log.Logger {
+	return log.New(lines{sink}, "", 0)
 }
 
 // routine begins a line that serf writes each second for minutes after a member

@@ -117,5 +117,5 @@ func address(node gossip.Member) string {
 // jitter spreads d by a quarter either way, so that a fleet that was started at
 // once does not stay in step.
 func jitter(d time.Duration) time.Duration {
-	return d*3/4 + rand.N(d/2)
+	return d*3/4 + rand.N(d/2) //nolint:gosec // jitter
 }

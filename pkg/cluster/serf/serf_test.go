@@ -90,11 +90,11 @@ func (f *fleet) resolve(context.Context, string) ([]string, error) {
 }
 
 // three starts three routers that know each other.
-func (f *fleet) three(change ...func(*serf.Config)) []*node {
+func (f *fleet) three() []*node {
 	f.t.Helper()
-	nodes := []*node{f.start(clustertest.Router("a"), change...)}
+	nodes := []*node{f.start(clustertest.Router("a"))}
 	f.seeds(nodes[0])
-	nodes = append(nodes, f.start(clustertest.Router("b"), change...), f.start(clustertest.Router("c"), change...))
+	nodes = append(nodes, f.start(clustertest.Router("b")), f.start(clustertest.Router("c")))
 	for _, n := range nodes {
 		f.sees(n, f.within, "a", "b", "c")
 	}
@@ -177,7 +177,7 @@ func TestSeedsComeBackElsewhere(t *testing.T) {
 			n.stop()
 		}
 		f.sees(last, 4*time.Second, "c")
-		time.Sleep(6 * time.Minute) // long enough for it to forget them, seeds that lead nowhere
+		time.Sleep(6 * time.Minute) // virtual time: long enough for it to forget them, seeds that lead nowhere
 		d := f.start(clustertest.Router("d"))
 		f.seeds(d)
 		e := f.start(clustertest.Router("e"))
@@ -224,7 +224,7 @@ func TestOtherClusterIsNotHeard(t *testing.T) {
 				stranger := f.start(clustertest.Router("b"), keyed, change)
 				friend := f.start(clustertest.Router("c"), keyed)
 				f.sees(a, 3*time.Second, "a", "c")
-				time.Sleep(10 * time.Second)
+				time.Sleep(10 * time.Second) // virtual time
 				f.sees(a, 0, "a", "c")
 				f.sees(stranger, 0, "b")
 				if stranger.Joined() {
@@ -255,7 +255,7 @@ func TestFifthOfPacketsLost(t *testing.T) {
 		f := newFleet(t, clustertest.Options{Loss: 0.2, Seed: 1, Delay: 2 * time.Millisecond})
 		nodes := f.three()
 		for range 100 { // nobody is wrongly declared dead
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // virtual time
 			for _, n := range nodes {
 				f.sees(n, 0, "a", "b", "c")
 			}
@@ -300,7 +300,7 @@ func TestJoined(t *testing.T) {
 			t.Error("there was nobody to join")
 		}
 		b := f.start(clustertest.Router("b"))
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // virtual time
 		if b.Joined() {
 			t.Error("joined, but the seeds have no address")
 		}

@@ -38,7 +38,7 @@ type self []cluster.Member
 func (s self) Self() cluster.Member      { return s[0] }
 func (s self) Members() []cluster.Member { return s }
 
-var instance1 = cluster.Member{ //nolint:gochecknoglobals // a constant
+var instance1 = cluster.Member{
 	ID: "presence-1", Incarnation: 1, Role: cluster.RolePresence, State: cluster.StateReady, Address: "presence-1:6000",
 }
 

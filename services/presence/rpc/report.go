@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -96,7 +97,7 @@ func (r *reporter) handle(ctx context.Context, req *presencev1.ReportRequest) er
 }
 
 func (r *reporter) answer() *presencev1.ReportResponse {
-	return &presencev1.ReportResponse{LeaseMs: uint32(load.Lease.Milliseconds()), Elected: r.board.plans()}
+	return &presencev1.ReportResponse{LeaseMs: uint32(load.Lease / time.Millisecond), Elected: r.board.plans()}
 }
 
 // ended removes the row at once if the edge said that it goes: it drains, and
