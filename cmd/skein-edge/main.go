@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	if err != nil {
 		return err
 	}
-	deps, err := listen(cfg, tel)
+	deps, err := listen(ctx, cfg, tel)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 const gcPercent = 200
 
 // listen opens the edge's ports. An address that is empty opens none.
-func listen(cfg edge.Config, tel *telemetry.Telemetry) (edge.Deps, error) {
+func listen(ctx context.Context, cfg edge.Config, tel *telemetry.Telemetry) (edge.Deps, error) {
 	usage, err := report.Process()
 	if err != nil {
 		return edge.Deps{}, err
@@ -92,7 +92,7 @@ func listen(cfg edge.Config, tel *telemetry.Telemetry) (edge.Deps, error) {
 		if l.address == "" {
 			continue
 		}
-		if *l.to, err = net.Listen("tcp", l.address); err != nil {
+		if *l.to, err = new(net.ListenConfig).Listen(ctx, "tcp", l.address); err != nil {
 			return edge.Deps{}, fmt.Errorf("%s: %w", l.name, err)
 		}
 	}

@@ -159,8 +159,8 @@ func (e *Edge) sample() *presencev1.Edge {
 		State:       e.state(),
 		Address:     e.deps.Clients.Addr().String(),
 		Connections: uint64(e.sockets.Count()),         //nolint:gosec // not negative
-		Channels:    uint64(max(stats.Subscribers, 0)), //nolint:gosec // not negative
-		Topics:      uint64(max(stats.Topics, 0)),      //nolint:gosec // not negative
+		Channels:    uint64(max(stats.Subscribers, 0)),
+		Topics:      uint64(max(stats.Topics, 0)),     
 		Deliveries:  stats.Delivered,
 		Publishes:   e.uplink.Published(),
 		View:        view,

@@ -143,14 +143,14 @@ func publishError(e meshv1.PublishError) error {
 // failed, what it did not carry waits for the next way.
 func (c *core) abandon(p *port, fx *effects) {
 	sent := p.sent.Load()
-	back := map[*flow][]*publish{}
+	back := map[*flow][]*publish{} // flows that had something here, with what was not sent
 	for i, t := range p.window.entries {
 		switch seq := p.window.base + uint64(i) + 1; {
 		case t.publish == nil:
 		case seq <= sent:
 			t.flow.underWay--
 			fx.answer(t.publish, channel.ErrUnavailable)
-			back[t.flow] = back[t.flow] // to be released or settled
+			back[t.flow] = append(back[t.flow], nil...)
 		default:
 			t.flow.underWay--
 			back[t.flow] = append(back[t.flow], t.publish)

@@ -169,8 +169,8 @@ func (w *window) push(f flight) { w.entries = append(w.entries, f) }
 // take removes and returns the publish with the given seq, or a zero flight if
 // it was answered before.
 func (w *window) take(seq uint64) flight {
-	i := seq - w.base - 1 // wraps around for a seq at or below base
-	if i >= uint64(len(w.entries)) {
+	i := seq - w.base - 1            // wraps around for a seq at or below base
+	if i >= uint64(len(w.entries)) { //nolint:gosec // a length
 		return flight{}
 	}
 	f := w.entries[i]
@@ -193,5 +193,3 @@ func (w *window) compact() {
 	w.base += uint64(w.head)
 	w.entries, w.head = w.entries[:n], 0
 }
-
-func (w *window) empty() bool { return w.head == len(w.entries) }

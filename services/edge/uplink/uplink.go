@@ -162,7 +162,7 @@ func (u *Uplink) apply(fx *effects, local Local) {
 		local.Confirm(c.topic, c.err)
 	}
 	if fx.lost != nil {
-		u.deps.Log.Warn("topics fail: their owner is out of reach") //nolint:sloglint // no context: nobody asked for this
+		u.deps.Log.Warn("topics fail: their owner is out of reach")
 		local.Fail(fx.lost)
 	}
 	clear(fx.answered)
