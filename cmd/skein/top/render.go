@@ -90,7 +90,7 @@ func (h *history) render(s screen) string {
 		header = append(header, c.cell(c.title))
 	}
 	if spark >= leastSpark {
-		header = append(header, "OUT/S OVER TIME")
+		header = append(header, "OUT/S TREND")
 	}
 	lines = append(lines, s.theme.dim.Render(cut(strings.Join(header, strings.Repeat(" ", gap)), s.width)))
 	edges := h.sorted(s.busiest)
