@@ -107,23 +107,25 @@ func TestWatchInterval(t *testing.T) {
 // A watcher that never reads holds up neither reports nor other watchers.
 func TestSlowWatcherWaitsAlone(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *instance) {
-		const edges = 400
+		const edges = 150
 		i.watch(100) // and never read
 		quick := i.watch(100)
-		var senders []*edge
-		for n := range edges {
-			e := i.edge()
-			s := sample(fmt.Sprint("edge-", n), 1, 1)
-			s.Address = strings.Repeat("x", 255)
+		var first *edge
+		conn := i.dial()
+		say := func(e *edge, n int, connections uint64) {
+			s := sample(fmt.Sprint("edge-", n), 1, connections)
+			s.Address, s.Version = strings.Repeat("x", 255), strings.Repeat("y", 255)
 			e.say(s)
-			senders = append(senders, e)
 		}
-		for round := range uint64(40) { // 40 answers of 100 KB are more than any window holds
-			for n, e := range senders[:1+int(round)%edges] {
-				s := sample(fmt.Sprint("edge-", n), 1, round)
-				s.Address = strings.Repeat("x", 255)
-				e.say(s)
+		for n := range edges {
+			e := i.edgeOn(conn)
+			say(e, n, 1)
+			if first == nil {
+				first = e
 			}
+		}
+		for round := range uint64(40) { // answers of 80 KB add up to more than any window holds
+			say(first, 0, round+2)
 			time.Sleep(50 * time.Millisecond) // virtual time
 			if _, took := quick.next(); took > 100*time.Millisecond {
 				t.Fatalf("round %d: the other watcher waited %s", round, took)

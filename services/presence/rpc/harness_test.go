@@ -30,6 +30,7 @@ type instance struct {
 	service  *rpc.Service
 	listener *bufconn.Listener
 	stop     func() // and wait
+	conn     *grpc.ClientConn
 }
 
 // self is the only member that an instance knows, unless it is told of others.
@@ -70,7 +71,7 @@ func start(t *testing.T, members rpc.Members, meter metric.Meter) *instance {
 			t.Error(err)
 		}
 	})
-	return &instance{t, service, listener, func() { cancel(); running.Wait() }}
+	return &instance{t: t, service: service, listener: listener, stop: func() { cancel(); running.Wait() }}
 }
 
 // dial returns a connection of its own, as each process has.
@@ -86,9 +87,18 @@ func (i *instance) dial() *grpc.ClientConn {
 	return conn
 }
 
+// operator returns the connection of one who looks on.
+func (i *instance) operator() *grpc.ClientConn {
+	i.t.Helper()
+	if i.conn == nil {
+		i.conn = i.dial()
+	}
+	return i.conn
+}
+
 func (i *instance) fleet() *presencev1.Fleet {
 	i.t.Helper()
-	resp, err := presencev1.NewFleetServiceClient(i.dial()).List(i.t.Context(), &presencev1.ListRequest{})
+	resp, err := presencev1.NewFleetServiceClient(i.operator()).List(i.t.Context(), &presencev1.ListRequest{})
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -111,9 +121,10 @@ type edge struct {
 	cancel context.CancelFunc
 }
 
-func (i *instance) edge() *edge {
+func (i *instance) edge() *edge { return i.edgeOn(i.dial()) }
+
+func (i *instance) edgeOn(conn *grpc.ClientConn) *edge {
 	i.t.Helper()
-	conn := i.dial()
 	ctx, cancel := context.WithCancel(i.t.Context())
 	i.t.Cleanup(cancel)
 	stream, err := presencev1.NewPresenceServiceClient(conn).Report(ctx)

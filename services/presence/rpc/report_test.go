@@ -167,7 +167,7 @@ func TestSteadyEdgeStays(t *testing.T) {
 		a := i.edge()
 		stop := a.reporting(func() *presencev1.Edge { return sample("a", 1, 10) })
 		defer stop()
-		for range 100 {
+		for range 30 {
 			time.Sleep(370 * time.Millisecond) // virtual time
 			i.has(1, 10)
 		}
