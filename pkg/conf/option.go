@@ -86,6 +86,9 @@ func (o *option) String() string {
 
 // Type implements [pflag.Value]: a word for the help text.
 func (o *option) Type() string {
+	if unmarshaler(o.field) != nil {
+		return "text"
+	}
 	switch o.field.Interface().(type) {
 	case time.Duration:
 		return "duration"
