@@ -139,3 +139,6 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return true
 	}
 }
+
+// Stats are the counts of this router's exchange.
+func (r *Router) Stats() exchange.Stats { return r.exchange.Stats() }

@@ -39,7 +39,7 @@ func (x *Exchange) HandOver() {
 	if h != nil && h.after.Hash() == x.views.ring.Hash() {
 		x.endHandOver(h)
 	}
-	x.views.left = true
+	x.views.left, x.views.busy = true, x.opts.Now()
 	x.fenceView()
 }
 

@@ -97,21 +97,29 @@ func (w *world) step() bool {
 	return true
 }
 
-// tick lets 20 ms pass.
-func (w *world) tick() {
+// tick lets 20 ms pass. It reports whether some router still waits for more.
+func (w *world) tick() (waits bool) {
 	w.now = w.now.Add(exchange.TickInterval)
 	for _, r := range w.alive() {
-		r.x.Tick()
-		r.advance()
+		waits = r.x.Tick() || waits
+		waits = r.advance() || waits
 	}
+	return waits
 }
 
 // quiesce lets everything happen until nothing changes any more.
 func (w *world) quiesce() {
-	for range 400 {
+	for calm, ticks := 0, 0; calm < 3; ticks++ {
+		calm++
 		for w.drainOnce() {
+			calm = 0
 		}
-		w.tick()
+		if w.tick() {
+			calm = 0
+		}
+		if ticks > 1000 {
+			w.t.Fatalf("no end after 20 s\n%s", w.dump())
+		}
 	}
 }
 
@@ -224,8 +232,9 @@ func (r *router) take(members []*meshv1.Member) {
 	}
 }
 
-// advance does what time and state allow: become ready, finish leaving.
-func (r *router) advance() {
+// advance does what time and state allow: become ready, finish leaving. It
+// reports whether the router is on its way to either.
+func (r *router) advance() bool {
 	switch {
 	case r.state == meshv1.State_STATE_JOINING && len(r.gossip.items) == 0 &&
 		(r.x.Prepared() || r.w.now.Sub(r.born) > 3*time.Second):
@@ -235,6 +244,7 @@ func (r *router) advance() {
 		r.stop()
 		r.w.forget(r.id)
 	}
+	return !r.dead && r.state != meshv1.State_STATE_READY
 }
 
 func (r *router) leave() {
