@@ -425,7 +425,7 @@ func (l *loop) scan() {
 		for _, c := range l.spare {
 			c.mu.Lock()
 			c.out.trim()
-			late := c.phase == closing && l.now > c.deadline
+			late := c.ready && c.phase == closing && l.now > c.deadline
 			if c.phase == open && c.ready && l.now-c.seen > idle {
 				c.half = true // there is nothing to wait for from one that is silent
 				c.beginClose(wsframe.CodeProtocol, "", causeIdle)
