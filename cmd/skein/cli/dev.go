@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/skein-mesh/skein/cmd/skein/dev"
+	"github.com/skein-mesh/skein/pkg/conf"
+)
+
+func (a *app) devCommand() *cobra.Command {
+	cfg := dev.Default()
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run everything in one process, with a demo page",
+		Long: "Runs an edge, a router and a presence instance in one process that opens only the\n" +
+			"public port. Every flag is also SKEIN_* in the environment and a key of the file that\n" +
+			"--config names.",
+		Args: exactly(),
+		Example: "  skein dev\n" +
+			"  skein dev --grpc 127.0.0.1:5000 --presence-grpc 127.0.0.1:6000",
+	}
+	flags := conf.Flags(&cfg)
+	cmd.Flags().AddFlagSet(flags)
+	cmd.Flags().SortFlags = false
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := conf.Resolve(&cfg, flags, conf.Source{Name: cmd.CommandPath(), Getenv: a.Getenv}); err != nil {
+			return err
+		}
+		return dev.Run(cmd.Context(), &cfg, a.Stdout, a.Stderr)
+	}
+	return cmd
+}
