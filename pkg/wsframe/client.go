@@ -11,11 +11,11 @@ func AppendClient(dst []byte, op Opcode, final bool, key [4]byte, payload []byte
 	}
 	switch n := len(payload); headerLen(n) {
 	case 2:
-		dst = append(dst, first, 0x80|byte(n))
+		dst = append(dst, first, 0x80|byte(n)) //nolint:gosec // fits, by headerLen
 	case 4:
 		dst = binary.BigEndian.AppendUint16(append(dst, first, 0x80|126), uint16(n)) //nolint:gosec // fits, by headerLen
 	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, first, 0x80|127), uint64(n)) //nolint:gosec // a length
+		dst = binary.BigEndian.AppendUint64(append(dst, first, 0x80|127), uint64(n))
 	}
 	dst = append(dst, key[:]...)
 	start := len(dst)

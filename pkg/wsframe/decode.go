@@ -199,10 +199,10 @@ func (d *Decoder) header(b []byte, limits Limits) (header, error) {
 	if size>>63 != 0 {
 		return header{}, &Error{CodeProtocol, "length with its highest bit set"}
 	}
-	if size > uint64(max(limits.Frame, 0)) || want+int(size) > limits.Frame { //nolint:gosec // bounded by the first test
+	if size > uint64(max(limits.Frame, 0)) || want+int(size) > limits.Frame {
 		return header{}, &Error{CodeTooBig, "frame over the limit"}
 	}
-	h.len, h.payload = want, int(size) //nolint:gosec // bounded by limits.Frame
+	h.len, h.payload = want, int(size)
 	return h, nil
 }
 

@@ -89,12 +89,12 @@ func putHeader(b []byte, op Opcode, payload int) {
 	b[0] = 0x80 | byte(op)
 	switch {
 	case payload < 126:
-		b[1] = byte(payload)
+		b[1] = byte(payload) //nolint:gosec // checked above
 	case payload <= 0xffff:
 		b[1] = 126
-		binary.BigEndian.PutUint16(b[2:], uint16(payload)) //nolint:gosec // checked above
+		binary.BigEndian.PutUint16(b[2:], uint16(payload))
 	default:
 		b[1] = 127
-		binary.BigEndian.PutUint64(b[2:], uint64(payload)) //nolint:gosec // a length
+		binary.BigEndian.PutUint64(b[2:], uint64(payload))
 	}
 }

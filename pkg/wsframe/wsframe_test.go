@@ -100,8 +100,7 @@ func TestDecode(t *testing.T) {
 }
 
 func codeOf(err error) wsframe.Code {
-	var e *wsframe.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*wsframe.Error](err); ok {
 		return e.Code
 	}
 	return 0
@@ -277,7 +276,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			payload := make([]byte, size)
 			for i := range payload {
-				payload[i] = byte('a' + rand.IntN(26)) //nolint:gosec // filler
+				payload[i] = byte('a' + rand.IntN(26))
 			}
 			stream := frame(wsframe.Text, true, string(payload))
 			b.SetBytes(int64(size))

@@ -54,12 +54,12 @@ func TestIdleInVirtualTime(t *testing.T) {
 	bubble(t, opts, func(t *testing.T, _ *server, dial func() *client) {
 		c := dial()
 		for range 3 {
-			time.Sleep(50 * time.Second)
+			time.Sleep(50 * time.Second) // virtual time
 			c.write(frame(wsframe.Ping, true, ""))
 			c.expect("pong ")
 		}
 		last := time.Now()
-		time.Sleep(50 * time.Second)
+		time.Sleep(50 * time.Second) // virtual time
 		conn.Send(wsframe.New(wsframe.Text, []byte("pushed")))
 		c.expect("pushed", "close 1002")
 		if d := time.Since(last); d != 60*time.Second {
@@ -111,7 +111,7 @@ func TestTLS(t *testing.T) {
 	s.Server = socket.New(socket.Options{Listener: tls.NewListener(plain, config), Open: echoes})
 	go func() { s.done <- s.Run(ctx) }()
 	t.Cleanup(s.end)
-	conn, err := tls.Dial("tcp", s.addr, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // its own certificate
+	conn, err := tls.Dial("tcp", s.addr, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -196,7 +196,8 @@ func (f *flusher) chunk(frames []wsframe.Frame, skip int) ([]byte, int) {
 	if len(frames) == 1 || len(first)+frames[1].Len() > gatherBytes {
 		return first, 1
 	}
-	buf := append(f.gather[:0], first...)
+	buf := f.gather[:0]
+	buf = append(buf, first...)
 	for i, frame := range frames[1:] {
 		if len(buf)+frame.Len() > gatherBytes {
 			return buf, i + 1

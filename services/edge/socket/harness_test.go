@@ -212,7 +212,9 @@ func (c *client) expect(want ...string) {
 // eventually polls a condition that other goroutines bring about.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(patience); !cond(); <-again.C {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}
@@ -221,9 +223,8 @@ func eventually(t *testing.T, what string, cond func() bool) {
 
 // tape records what a handler was told.
 type tape struct {
-	mu     sync.Mutex
-	lines  []string
-	closed int
+	mu    sync.Mutex
+	lines []string
 }
 
 func (t *tape) add(line string) {

@@ -327,8 +327,7 @@ func (l *loop) input(c *nativeConn, data []byte, owned bool) bool {
 func (l *loop) refuse(c *nativeConn, err error) {
 	c.deaf = true
 	code := wsframe.CodeProtocol
-	var e *wsframe.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*wsframe.Error](err); ok {
 		code = e.Code
 	}
 	c.mu.Lock()

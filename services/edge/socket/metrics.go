@@ -87,8 +87,8 @@ func (n *counters) stats() Stats {
 	}
 	return Stats{
 		Open:        n.open.Load(),
-		Opened:      uint64(n.opened.Load()),            //nolint:gosec // a count
-		Closed:      uint64(closed),                     //nolint:gosec // a count
+		Opened:      uint64(n.opened.Load()), //nolint:gosec // a count
+		Closed:      uint64(closed),
 		SlowClosed:  uint64(n.closed[causeSlow].Load()), //nolint:gosec // a count
 		Refused:     uint64(n.refused.Load()),           //nolint:gosec // a count
 		FramesIn:    uint64(n.framesIn.Load()),          //nolint:gosec // a count

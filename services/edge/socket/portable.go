@@ -213,25 +213,26 @@ func (c *portableConn) message(op wsframe.Opcode, r io.Reader) error {
 
 // waitResume waits while the handler has paused. The idle timeout goes on.
 func (c *portableConn) waitResume() {
-	var idle *time.Timer
-	for {
-		c.mu.Lock()
-		held := c.paused && c.phase == open
-		c.parked = held
-		c.mu.Unlock()
-		if !held {
-			return
-		}
-		if idle == nil {
-			idle = time.NewTimer(c.server.opts.Limits.Idle)
-			defer idle.Stop()
-		}
+	if !c.held() {
+		return
+	}
+	idle := time.NewTimer(c.server.opts.Limits.Idle)
+	defer idle.Stop()
+	for c.held() {
 		select {
 		case <-c.resume:
 		case <-idle.C:
 			c.closeFor(wsframe.CodeProtocol, causeIdle)
 		}
 	}
+}
+
+// held reports whether the reader has to wait, and lets [Conn.Resume] know.
+func (c *portableConn) held() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parked = c.paused && c.phase == open
+	return c.parked
 }
 
 func (c *portableConn) closeFor(code wsframe.Code, why cause) {

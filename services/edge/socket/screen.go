@@ -13,7 +13,7 @@ import (
 )
 
 // Prefix of the subprotocol in which phoenix.js sends its authToken.
-const tokenPrefix = "base64url.bearer.phx."
+const tokenPrefix = "base64url.bearer.phx." //nolint:gosec // not a secret
 
 // refusal is an HTTP answer in place of an upgrade; status 0 is none.
 type refusal struct {

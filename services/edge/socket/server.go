@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -102,26 +103,23 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	accepting := make(chan error, 1)
-	go func() { accepting <- s.accept() }()
-	var failed error
+	go func() { accepting <- s.accept(ctx) }()
 	select {
 	case <-ctx.Done():
-	case failed = <-accepting:
-		accepting <- nil
+		s.draining.Store(true)
+		err = s.opts.Listener.Close()
+		err = errors.Join(err, <-accepting)
+	case err = <-accepting:
+		s.draining.Store(true)
+		err = errors.Join(err, s.opts.Listener.Close())
 	}
-	s.draining.Store(true)
-	closed := s.opts.Listener.Close()
-	if failed != nil {
-		closed = nil // it is broken anyway
-	}
-	<-accepting
 	s.drain()
-	return errors.Join(failed, closed, registration.Unregister())
+	return errors.Join(err, registration.Unregister())
 }
 
 // accept hands every connection to a goroutine of its own, not to the HTTP
 // server's pool, whose idle goroutines outlive a stop by ten seconds.
-func (s *Server) accept() error {
+func (s *Server) accept(ctx context.Context) error {
 	pause := time.Duration(0)
 	for {
 		conn, err := s.opts.Listener.Accept()
@@ -136,7 +134,10 @@ func (s *Server) accept() error {
 				s.opts.Log.Warn("cannot accept connections for now", "error", err)
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			time.Sleep(pause)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
 		default:
 			return fmt.Errorf("accept: %w", err)
 		}
@@ -244,7 +245,7 @@ func (s *Server) startNative() (engine, error) {
 		return nil, err
 	}
 	s.mu.Lock()
-	s.engines = append(s.engines[:len(s.engines):len(s.engines)], e)
+	s.engines = append(slices.Clip(s.engines), e)
 	s.mu.Unlock()
 	return e, nil
 }
@@ -291,5 +292,8 @@ func (s *Server) end(c *Conn) {
 // nobody handles connections that are closed before they open.
 type nobody struct{}
 
+// Message implements [Handler].
 func (nobody) Message(wsframe.Opcode, []byte) {}
-func (nobody) Closed()                        {}
+
+// Closed implements [Handler].
+func (nobody) Closed() {}

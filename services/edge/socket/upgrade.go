@@ -77,7 +77,7 @@ func (s *Server) upgrader(readBuffer int, pool fws.BufferPool) fiber.Handler {
 // adopt hands an upgraded connection to an engine. It runs after the response
 // was sent, on a goroutine of the HTTP server, which it gives back at once.
 func (s *Server) adopt(c *websocket.Conn) {
-	inner, ok := c.Conn.NetConn().(interface{ UnsafeConn() net.Conn })
+	inner, ok := c.NetConn().(interface{ UnsafeConn() net.Conn })
 	if !ok {
 		return
 	}
