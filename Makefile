@@ -7,7 +7,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 dev: build ## install what is needed, build, run everything in one process on http://127.0.0.1:4000
-	exec bin/skein dev $(ARGS)
+	@exec bin/skein dev $(ARGS)
 
 test: ## install what is needed, run every check and every test
 	@.ci/test
