@@ -65,6 +65,11 @@ func (n *neighbour) talk() {
 // undisturbed ends the conversation and fails the test if it suffered.
 func (n *neighbour) undisturbed(t *testing.T) {
 	t.Helper()
+	eventually(t, 20*time.Second, "the neighbour talked for a while", func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return len(n.trips) >= 50 || n.sender.err() != nil
+	})
 	close(n.stop)
 	n.done.Wait()
 	n.ledger.check(t)

@@ -108,15 +108,32 @@ func (l *ledger) check(t *testing.T) {
 	for _, problem := range l.problems {
 		t.Error(problem)
 	}
-	doubts := 0
+	doubts, vanished := 0, 0
 	for key, sent := range l.sent {
 		total += sent
 		doubts += len(l.unsure[key])
+		vanished += l.vanished(key)
 		for name, lanes := range l.received {
 			l.compare(t, name, key, lanes[key])
 		}
 	}
-	t.Logf("%d messages in %d lanes to %d subscribers, %d of them with unknown fate", total, len(l.sent), len(l.received), doubts)
+	t.Logf("%d messages in %d lanes to %d subscribers; %d of them with unknown fate, of which %d reached nobody",
+		total, len(l.sent), len(l.received), doubts, vanished)
+}
+
+// vanished counts the messages of unknown fate that no subscriber got. Called
+// with mu held.
+func (l *ledger) vanished(key lane) (count int) {
+	for n := range l.unsure[key] {
+		reached := false
+		for _, lanes := range l.received {
+			reached = reached || slices.Contains(lanes[key], n)
+		}
+		if !reached {
+			count++
+		}
+	}
+	return count
 }
 
 // compare checks one lane as one subscriber saw it. Called with mu held.

@@ -38,16 +38,21 @@ func runNode(t *testing.T, file string) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it ends its fleet
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
-	if err == nil {
-		return
+	if err != nil {
+		attach(t, logs)
+		t.Errorf("node: %v", err)
 	}
-	t.Errorf("node: %v", err)
-	files, _ := filepath.Glob(filepath.Join(logs, "*.log"))
+	t.Logf("%s", out)
+}
+
+// attach shows the ends of all files in a folder.
+func attach(t *testing.T, folder string) {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(folder, "*.log"))
 	for _, name := range files {
 		text, _ := os.ReadFile(name)
 		var o output
 		_, _ = o.Write(text)
-		t.Logf("output of %s:\n%s", filepath.Base(name), o.tail(20))
+		t.Logf("output of %s:\n%s", filepath.Base(name), o.tail(15))
 	}
 }
