@@ -50,9 +50,16 @@ func (q *Queue[T]) Push(v T) error {
 // items already taken: Take then returns none.
 func (q *Queue[T]) Ready() <-chan struct{} { return q.ready }
 
+// keep is the capacity that a backing array may have without being well used.
+const keep = 4096
+
 // Take empties the queue and returns its items in order. It keeps buf, cleared,
-// as the next backing array, so a steady consumer allocates nothing.
+// as the next backing array, so a steady consumer allocates nothing; an array
+// that a burst left behind is given up.
 func (q *Queue[T]) Take(buf []T) []T {
+	if cap(buf) > keep && len(buf) < cap(buf)/4 {
+		buf = nil
+	}
 	clear(buf)
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -18,12 +19,15 @@ type streams struct {
 	mu     sync.Mutex // guards the fields below
 	over   bool
 	cancel map[*stream]context.CancelCauseFunc
-	open   sync.WaitGroup
 }
 
 func newStreams() *streams { return &streams{cancel: map[*stream]context.CancelCauseFunc{}} }
 
-// Run ends all streams when ctx ends, and waits for them.
+// endTime is how long streams may take to end. One whose other side does not
+// read can only be cut by the server.
+const endTime = time.Second
+
+// Run ends all streams when ctx ends, and waits for them a while.
 func (s *streams) Run(ctx context.Context) error {
 	<-ctx.Done()
 	s.mu.Lock()
@@ -32,8 +36,17 @@ func (s *streams) Run(ctx context.Context) error {
 		cancel(errLeaving)
 	}
 	s.mu.Unlock()
-	s.open.Wait()
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer done()
+	for s.count() > 0 && sleep(ctx, endTime/100) {
+	}
 	return nil
+}
+
+func (s *streams) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.cancel)
 }
 
 // intercept is a [grpc.StreamServerInterceptor].
@@ -55,7 +68,6 @@ func (s *streams) add(st *stream, cancel context.CancelCauseFunc) bool {
 		return false
 	}
 	s.cancel[st] = cancel
-	s.open.Add(1)
 	return true
 }
 
@@ -63,7 +75,6 @@ func (s *streams) remove(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.cancel, st)
-	s.open.Done()
 }
 
 // stream is a gRPC stream with a context that [streams] can end.
