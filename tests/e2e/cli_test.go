@@ -195,7 +195,7 @@ func get(t *testing.T, url string) (body string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	defer response.Body.Close() //nolint:errcheck // read
+	defer response.Body.Close() // read
 	text, err := io.ReadAll(response.Body)
 	return string(text), err == nil && response.StatusCode == http.StatusOK
 }

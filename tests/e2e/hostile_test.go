@@ -350,7 +350,7 @@ func hostileNames(t *testing.T, f *fleet) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // done with it
+	defer conn.Close() // done with it
 	_, _ = io.WriteString(conn, request)
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	_, _ = conn.Read(make([]byte, 1024))

@@ -196,7 +196,7 @@ func addresses(t *testing.T, n int) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close() //nolint:errcheck,revive // all at the end of the function, on purpose
+		defer l.Close() //nolint:revive // all at the end of the function, on purpose
 		list[i] = l.Addr().String()
 	}
 	return list

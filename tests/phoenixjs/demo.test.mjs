@@ -1,7 +1,7 @@
 // The demo page in a real browser.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { Browser } from "./browser.mjs";
 import { Fleet } from "./fleet.mjs";
 import { eventually } from "./wait.mjs";
@@ -12,6 +12,7 @@ before(async () => {
   await fleet.start();
   await browser.start();
 });
+afterEach(() => browser.closeTabs());
 after(async () => {
   await browser.stop();
   await fleet.stop();
