@@ -212,12 +212,10 @@ func (r *run) publish(ctx context.Context, o FanoutOptions, result *Result, rout
 		return err
 	}
 	began, done := time.Now(), make(chan time.Time, 1)
-	background.Add(1)
-	go func() {
-		defer background.Done()
+	background.Go(func() {
 		p.run(ctx, o.Duration)
 		done <- time.Now()
-	}()
+	})
 	ended, err := r.settle(ctx, o, done)
 	if err != nil {
 		return err
@@ -291,11 +289,7 @@ func (r *run) senders(
 		if err != nil {
 			return nil, fmt.Errorf("publisher of %s: %w", topicName(p.topic), err)
 		}
-		background.Add(1)
-		go func() {
-			defer background.Done()
-			s.receive(r.clock)
-		}()
+		background.Go(func() { s.receive(r.clock) })
 		list = append(list, s)
 	}
 	return list, nil

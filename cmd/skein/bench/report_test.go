@@ -29,11 +29,16 @@ func TestPrint(t *testing.T) {
 		"1 lost, 0 duplicated, 0 out of order, 0 foreign\n",
 		"latency      p50 1.50  p90 2.00  p99 8.25  max 20.00 ms\n",
 		"edge             4.50 s CPU      9.00 us per delivery     30.0 MiB RSS\n",
-		"cpu per delivery       1.12\n", "memory per socket      2.00\n", "deliveries per second  1.00\n",
+		"cpu per delivery       1.12\n", "deliveries per second  1.00\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
+	}
+	floor, target := result(8, 500), result(9, 1000)
+	floor.Fanout, target.Fanout = nil, nil
+	if r := compare(target, floor); r.Memory != 2 || r.Rate != 0 {
+		t.Errorf("idle sockets: %+v", r)
 	}
 	if report.Failed() == "" {
 		t.Error("a loss is no failure")

@@ -99,9 +99,9 @@ func (r *run) message(c *conn, f frame) error {
 // joinRef marks joins; messages have numbers.
 const joinRef = "j"
 
-// dial opens sockets that make fills in, spread over edges unless they name
+// dial opens sockets that next fills in, spread over edges unless they name
 // one, until all are open or failed.
-func (r *run) dial(ctx context.Context, n int, make func(i int) (c *conn, edge int)) error {
+func (r *run) dial(ctx context.Context, n int, next func(i int) (c *conn, edge int)) error {
 	r.connect = startPhase()
 	for begun := 0; r.connect.done+r.connect.failed < n; {
 		if err := ctx.Err(); err != nil {
@@ -112,7 +112,7 @@ func (r *run) dial(ctx context.Context, n int, make func(i int) (c *conn, edge i
 			allowed = min(n, 1+int(time.Since(r.connect.began).Seconds()*r.common.ConnectRate))
 		}
 		for begun < allowed && begun-r.connect.done-r.connect.failed < r.common.Concurrency {
-			c, edge := make(begun)
+			c, edge := next(begun)
 			c.edge, c.path = r.common.Edge[edge], r.common.Path
 			if err := r.loop.dial(c, r.edges[edge]); err != nil {
 				return err

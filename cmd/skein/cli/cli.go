@@ -156,8 +156,8 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	text := fmt.Sprintf("unknown command %q", args[0])
-	if close := cmd.SuggestionsFor(args[0]); len(close) > 0 {
-		text += " (did you mean " + strings.Join(close, " or ") + "?)"
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		text += " (did you mean " + strings.Join(similar, " or ") + "?)"
 	}
 	return usageError{cmd.CommandPath(), errors.New(text)}
 }

@@ -46,7 +46,7 @@ func printTable(w io.Writer, header []string, rows [][]any) {
 // ago says for how long a process of the given incarnation runs, which is when
 // it started in milliseconds.
 func ago(incarnation uint64, now time.Time) string {
-	d := now.Sub(time.UnixMilli(int64(incarnation)))
+	d := now.Sub(time.UnixMilli(int64(incarnation))) //nolint:gosec // a time
 	switch {
 	case incarnation == 0 || d < 0 || d > 20*365*24*time.Hour:
 		return "-" // not a time

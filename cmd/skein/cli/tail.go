@@ -34,7 +34,7 @@ func (a *app) tailCommand() *cobra.Command {
 			}
 			err := a.tail(cmd.Context(), request, count)
 			if cmd.Context().Err() != nil {
-				return nil // ctrl-C is how one ends it
+				return nil //nolint:nilerr // ctrl-C is how one ends it
 			}
 			return err
 		},

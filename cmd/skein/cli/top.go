@@ -111,8 +111,8 @@ func (a *app) watchOnce(ctx context.Context, interval time.Duration, show func(t
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // done with it
-	request := &presencev1.WatchRequest{IntervalMs: uint32(interval.Milliseconds())}
+	defer conn.Close()                                                               //nolint:errcheck // done with it
+	request := &presencev1.WatchRequest{IntervalMs: uint32(interval.Milliseconds())} //nolint:gosec // a few seconds
 	stream, err := presencev1.NewFleetServiceClient(conn).Watch(ctx, request)
 	if err != nil {
 		return fmt.Errorf("watch the fleet: %w", plain(err))
