@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,13 @@ import (
 	"github.com/skein-mesh/skein/services/edge/socket"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if spec := os.Getenv("SKEIN_SOCKET_BENCH_CLIENTS"); spec != "" {
+		fmt.Fprintln(os.Stderr, "benchmark clients:", runClients(spec))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds waiting for what must happen; no test expects it to run out.
 const patience = 30 * time.Second

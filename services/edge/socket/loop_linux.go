@@ -18,7 +18,6 @@ import (
 const (
 	readBuffer = 64 << 10 // of a loop, shared by all of its connections
 	maxEvents  = 256      // per system call
-	scanChunk  = 1024     // connections per lock of the table
 )
 
 // interest is edge-triggered: neither a pause nor a full buffer needs a system
@@ -36,21 +35,21 @@ type loop struct {
 	stopping atomic.Bool
 	asleep   atomic.Bool // in, or about to enter, the wait
 
-	// table guards slots, which are indexed by descriptor.
-	table sync.Mutex
-	slots []*nativeConn
+	table table
 
 	// inbox guards posts.
 	inbox sync.Mutex
 	posts []*nativeConn
 
 	// Owned by run.
-	now    int64
-	buf    []byte
-	again  []*nativeConn // have more to read than one buffer
-	spare  []*nativeConn
-	frames int64 // received since they were last counted
-	bytes  int64 // likewise
+	now   int64
+	buf   []byte
+	again []*nativeConn // have more to read than one buffer
+	spare []*nativeConn
+
+	attended []*nativeConn // the array to swap with posts
+	frames   int64         // received since they were last counted
+	bytes    int64         // likewise
 }
 
 func newLoop(s *Server) (*loop, error) {
@@ -101,47 +100,6 @@ func (l *loop) post(c *nativeConn) {
 	l.wake()
 }
 
-func (l *loop) add(c *nativeConn) error {
-	fd := int(c.fd)
-	l.table.Lock()
-	for fd >= len(l.slots) {
-		l.slots = append(l.slots, nil)
-	}
-	l.slots[fd] = c
-	l.table.Unlock()
-	return l.control(fd, interest)
-}
-
-// remove must come before the descriptor is closed: then it can be another's.
-func (l *loop) remove(c *nativeConn) {
-	l.table.Lock()
-	l.slots[c.fd] = nil
-	l.table.Unlock()
-}
-
-// snapshot appends the connections to buf.
-func (l *loop) snapshot(buf []*nativeConn) []*nativeConn {
-	for from := 0; ; from += scanChunk {
-		var more bool
-		if buf, more = l.chunk(buf, from); !more {
-			return buf
-		}
-	}
-}
-
-// chunk appends a part of the connections and reports whether more follow. It
-// keeps the table locked shortly.
-func (l *loop) chunk(buf []*nativeConn, from int) ([]*nativeConn, bool) {
-	l.table.Lock()
-	defer l.table.Unlock()
-	for i := from; i < min(from+scanChunk, len(l.slots)); i++ {
-		if c := l.slots[i]; c != nil {
-			buf = append(buf, c)
-		}
-	}
-	return buf, from+scanChunk < len(l.slots)
-}
-
 func (l *loop) run() {
 	defer l.release()
 	events := make([]unix.EpollEvent, maxEvents)
@@ -151,7 +109,10 @@ func (l *loop) run() {
 	for !l.stopping.Load() {
 		n := l.wait(events, time.Duration(nextScan-l.server.now()))
 		l.now = l.server.now()
-		l.resolve(events[:n], conns)
+		if l.table.resolve(events[:n], conns, l.wakefd) {
+			var drained [8]byte
+			_, _ = unix.Read(l.wakefd, drained[:]) // it does not block
+		}
 		for i, c := range conns[:n] {
 			if c != nil {
 				l.event(c, events[i].Events)
@@ -197,23 +158,6 @@ func (l *loop) wait(events []unix.EpollEvent, timeout time.Duration) int {
 		return 0
 	}
 	return n
-}
-
-// resolve looks up the connections of the events. A descriptor can have changed
-// hands since; its new owner then gets a look that finds nothing.
-func (l *loop) resolve(events []unix.EpollEvent, conns []*nativeConn) {
-	l.table.Lock()
-	defer l.table.Unlock()
-	for i := range events {
-		fd := int(events[i].Fd)
-		switch {
-		case fd == l.wakefd:
-			var drained [8]byte
-			_, _ = unix.Read(fd, drained[:]) // it does not block
-		case fd < len(l.slots):
-			conns[i] = l.slots[fd]
-		}
-	}
 }
 
 // event handles what epoll says about a connection.
@@ -354,11 +298,13 @@ func (l *loop) end(c *nativeConn) {
 func (l *loop) attendPosts() {
 	l.inbox.Lock()
 	list := l.posts
-	l.posts = nil
+	l.posts = l.attended
 	l.inbox.Unlock()
 	for _, c := range list {
 		l.attend(c)
 	}
+	clear(list)
+	l.attended = list[:0]
 }
 
 // attend acts on a state that another goroutine, or the handler, has changed.
@@ -407,7 +353,7 @@ func (l *loop) finish(c *nativeConn) {
 	c.out = outbox{}
 	writing := c.writing
 	c.mu.Unlock()
-	l.remove(c)
+	l.table.remove(c)
 	if !writing {
 		_ = unix.Close(int(c.fd)) // it is gone, whatever close says
 	}
@@ -420,7 +366,7 @@ func (l *loop) finish(c *nativeConn) {
 func (l *loop) scan() {
 	idle := int64(l.server.opts.Limits.Idle)
 	for from, more := 0, true; more; from += scanChunk {
-		l.spare, more = l.chunk(l.spare[:0], from)
+		l.spare, more = l.table.chunk(l.spare[:0], from)
 		for _, c := range l.spare {
 			c.mu.Lock()
 			c.out.trim()

@@ -92,8 +92,9 @@ func (n *native) adopt(g *guest, ws *websocket.Conn) error {
 	c.Conn = Conn{id: g.request.ID, server: n.server, driver: c, addr: g.request.Remote.Addr(), handler: nobody{}}
 	c.parked = true // events must not overtake what was received early
 	within := n.server.begin(&c.Conn)
-	if err := c.loop.add(c); err != nil {
-		c.loop.remove(c)
+	c.loop.table.add(c)
+	if err := c.loop.control(fd, interest); err != nil {
+		c.loop.table.remove(c)
 		n.server.end(&c.Conn)
 		return errors.Join(err, unix.Close(fd))
 	}
@@ -147,12 +148,15 @@ func detach(conn net.Conn) (int, error) {
 }
 
 // tune bounds what the kernel holds for a client that does not read (setting
-// the buffer turns its growth to megabytes off) and for how long.
+// the buffer turns its growth to megabytes off) and for how long. It also ends
+// Go's keepalive probes every 15 s: the idle timeout does their work for free.
 func (n *native) tune(fd int) error {
 	limits := n.server.opts.Limits
 	return errors.Join(
 		os.NewSyscallError("set SO_SNDBUF",
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, limits.SendBuffer)),
+		os.NewSyscallError("set SO_KEEPALIVE",
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)),
 		os.NewSyscallError("set TCP_USER_TIMEOUT",
 			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(limits.Idle.Milliseconds()))),
 	)
@@ -160,7 +164,7 @@ func (n *native) tune(fd int) error {
 
 func (n *native) each(yield func(*Conn) bool) {
 	for _, l := range n.loops {
-		for _, c := range l.snapshot(nil) {
+		for _, c := range l.table.all() {
 			if !yield(&c.Conn) {
 				return
 			}
@@ -170,7 +174,7 @@ func (n *native) each(yield func(*Conn) bool) {
 
 func (n *native) abort() {
 	for _, l := range n.loops {
-		for _, c := range l.snapshot(nil) {
+		for _, c := range l.table.all() {
 			c.mu.Lock()
 			c.broken = true
 			c.mu.Unlock()

@@ -79,7 +79,7 @@ const (
 type Options struct {
 	Listener net.Listener
 	Path     string                        // where sockets mount, default "/socket/websocket"
-	Origin   func(*Request) bool           // asked when a request has an Origin header; nil allows all
+	Origin   func(*Request) bool           // asked when a request has an Origin header, even an empty one; nil allows all
 	Accept   func(*Request) Decision       // asked before the upgrade; nil allows all; may be called concurrently
 	Open     func(*Conn, *Request) Handler // makes the handler of an upgraded socket; may be called concurrently
 	Fallback http.Handler                  // serves every other path; nil answers 404

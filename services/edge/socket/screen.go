@@ -45,7 +45,7 @@ func (s *Server) judge(c *fiber.Ctx) refusal {
 	}
 	r := s.request(c)
 	switch {
-	case r.Origin != "" && s.opts.Origin != nil && !s.opts.Origin(r):
+	case s.opts.Origin != nil && c.Request().Header.Peek(fiber.HeaderOrigin) != nil && !s.opts.Origin(r):
 		return refusal{status: http.StatusForbidden}
 	case !versionServed(r.Query.Get("vsn")):
 		return refusal{status: http.StatusForbidden}

@@ -99,6 +99,7 @@ func TestHandshake(t *testing.T) {
 		{"refused for now", request("GET /socket/websocket?vsn=2.0.0&refuse=503"), 503, ""},
 		{"good origin", request(ok, "Origin: https://good.test"), 101, ""},
 		{"bad origin", request(ok, "Origin: https://evil.test"), 403, ""},
+		{"empty origin", request(ok, "Origin: "), 403, ""},
 		{"null origin", request(ok, "Origin: null"), 403, ""},
 		{"compression offered", request(ok, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"), 101, ""},
 		{"subprotocol offered", request(ok, "Sec-WebSocket-Protocol: phoenix"), 101, ""},
