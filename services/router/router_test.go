@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -292,7 +293,7 @@ func TestPublishStreamAnswersEach(t *testing.T) {
 		answered := map[uint64]codes.Code{}
 		for {
 			resp, err := stream.Recv()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

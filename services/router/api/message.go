@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -28,14 +29,11 @@ func badField(field, format string, args ...any) problems {
 }
 
 func (p problems) reason() string {
-	reason := ""
-	for i, v := range p {
-		if i > 0 {
-			reason += "; "
-		}
-		reason += v.GetField() + ": " + v.GetDescription()
+	reasons := make([]string, 0, len(p))
+	for _, v := range p {
+		reasons = append(reasons, v.GetField()+": "+v.GetDescription())
 	}
-	return reason
+	return strings.Join(reasons, "; ")
 }
 
 // err is the status of a call that consists of one message.
@@ -66,7 +64,7 @@ func validate(m *routerv1.Message, field string) (*meshv1.Broadcast, problems) {
 		b.Payload, b.Encoding = payload.Binary, meshv1.Encoding_ENCODING_BINARY
 	case *routerv1.Message_Json:
 		b.Payload = []byte(payload.Json)
-		if !isObject(b.Payload) {
+		if !isObject(b.GetPayload()) {
 			bad = append(bad, badField(field+".json", "must be the text of a JSON object")...)
 		}
 	default:
@@ -126,7 +124,8 @@ func explain(o exchange.Outcome) (codes.Code, string) {
 
 func resultOf(o exchange.Outcome) *routerv1.PublishResult {
 	code, reason := explain(o)
-	return &routerv1.PublishResult{Code: int32(code), Reason: reason, Owner: o.Owner}
+	return &routerv1.PublishResult{Code: int32(code), //nolint:gosec // one of seventeen
+		Reason: reason, Owner: o.Owner}
 }
 
 // message turns a broadcast into what backends see.

@@ -15,7 +15,7 @@ type item struct {
 	refused     meshv1.PublishError
 }
 
-func (it *item) isAck() bool {
+func (it item) isAck() bool {
 	return it.delivery == nil && it.view == nil && it.interestAck == nil && it.fence == 0
 }
 

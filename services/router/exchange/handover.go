@@ -191,7 +191,7 @@ func (x *Exchange) Left() bool {
 		return false
 	}
 	for _, m := range x.views.ring.Members() {
-		if p := x.peers[m.ID]; p != nil && p.in != nil && p.released != hash {
+		if p := x.peers[m.ID]; p != nil && p.in != nil && p.view != hash {
 			return false
 		}
 	}

@@ -17,7 +17,8 @@ type peer struct {
 	acked   uint64              // last subscriptions that it has taken in
 
 	in       *Inbound        // nil while broken
-	released uint64          // the view that it said it released, if it may still matter
+	view     uint64          // the view that it released last
+	released uint64          // the same, unless this router had another view since
 	subs     filters         // what its backends subscribe to
 	edges    []*meshv1.Hello // attached to it
 	told     bool            // edges have arrived on in
@@ -166,7 +167,7 @@ func (x *Exchange) Dismiss(in *Inbound) {
 }
 
 func (x *Exchange) inboundLost(p *peer) {
-	p.in, p.released, p.edges, p.told = nil, 0, nil, false
+	p.in, p.view, p.released, p.edges, p.told = nil, 0, 0, nil, false
 	x.subs.remote.replace(p, p.subs, filters{})
 	p.subs = filters{}
 	for _, e := range x.edges {
@@ -205,7 +206,7 @@ func (x *Exchange) Released(in *Inbound, view uint64) {
 	if in.peer.in != in {
 		return
 	}
-	in.peer.released = view
+	in.peer.view, in.peer.released = view, view
 	x.settle()
 }
 

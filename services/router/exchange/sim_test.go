@@ -187,7 +187,7 @@ type router struct {
 	inbound []*link
 	born    time.Time
 	state   meshv1.State
-	handed  bool
+	leaving time.Time
 	dead    bool
 	backend *backend
 }
@@ -240,7 +240,7 @@ func (r *router) advance() bool {
 		(r.x.Prepared() || r.w.now.Sub(r.born) > 3*time.Second):
 		r.state = meshv1.State_STATE_READY
 		r.w.setState(r.id, r.state)
-	case r.state == meshv1.State_STATE_LEAVING && r.handed && r.x.Left():
+	case r.state == meshv1.State_STATE_LEAVING && (r.x.Left() || r.w.now.Sub(r.leaving) > 5*time.Second):
 		r.stop()
 		r.w.forget(r.id)
 	}
@@ -254,7 +254,7 @@ func (r *router) leave() {
 		r.gossip.carry(1)
 	}
 	r.x.HandOver()
-	r.handed = true
+	r.leaving = r.w.now
 }
 
 // stop ends every stream, as a crash does.

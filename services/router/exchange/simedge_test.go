@@ -128,7 +128,7 @@ func (e *edge) adopt() bool {
 	var best *meshv1.View
 	for _, hash := range slices.Sorted(maps.Keys(votes)) {
 		if best == nil || votes[hash] > votes[best.GetHash()] ||
-			votes[hash] == votes[best.GetHash()] && ready(views[hash]) >= ready(best) {
+			votes[hash] == votes[best.GetHash()] && size(views[hash]) >= size(best) {
 			best = views[hash]
 		}
 	}
@@ -150,7 +150,7 @@ func (e *edge) adopt() bool {
 	return true
 }
 
-func ready(v *meshv1.View) (n int) {
+func size(v *meshv1.View) (n int) {
 	for _, m := range v.GetMembers() {
 		if m.GetState() == meshv1.State_STATE_READY {
 			n++

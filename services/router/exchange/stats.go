@@ -62,9 +62,9 @@ func (x *Exchange) Stats() Stats {
 }
 
 func (x *Exchange) count(f Fanout) {
-	x.stats.Rows += uint64(f.Rows)
-	x.stats.Floods += uint64(f.Floods)
-	x.stats.Subscriptions += uint64(f.Subscriptions)
+	x.stats.Rows += uint64(f.Rows)                   //nolint:gosec // a count
+	x.stats.Floods += uint64(f.Floods)               //nolint:gosec // a count
+	x.stats.Subscriptions += uint64(f.Subscriptions) //nolint:gosec // a count
 }
 
 // EdgeInfo is one attached edge.

@@ -52,7 +52,7 @@ func (l *link) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // jitter
 		}
 		pause = min(2*pause, maxPause)
 		l.conn.ResetConnectBackoff() // the pause was ours

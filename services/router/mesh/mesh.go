@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -125,11 +126,7 @@ func (m *Mesh) reconcile(ctx context.Context, members []cluster.Member) error {
 func (m *Mesh) running() map[string]*link {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	links := make(map[string]*link, len(m.links))
-	for id, l := range m.links {
-		links[id] = l
-	}
-	return links
+	return maps.Clone(m.links)
 }
 
 func (m *Mesh) start(ctx context.Context, member cluster.Member, conn *grpc.ClientConn) {
