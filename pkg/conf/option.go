@@ -139,7 +139,7 @@ func parseInto(v reflect.Value, text string) error {
 		}
 		return nil
 	}
-	if _, ok := v.Interface().(time.Duration); ok {
+	if _, ok := reflect.TypeAssert[time.Duration](v); ok {
 		d, err := time.ParseDuration(text)
 		v.SetInt(int64(d))
 		return explain(err, text, `a duration such as "30s" or "1m30s"`)
@@ -177,10 +177,10 @@ func explain(err error, text, want string) error {
 
 // values is the field as text, one item of a list each.
 func (o *option) values() []string {
-	if list, ok := o.field.Interface().([]string); ok {
+	if list, ok := reflect.TypeAssert[[]string](o.field); ok {
 		return list
 	}
-	if m, ok := o.field.Interface().(encoding.TextMarshaler); ok {
+	if m, ok := reflect.TypeAssert[encoding.TextMarshaler](o.field); ok {
 		if text, err := m.MarshalText(); err == nil {
 			return []string{string(text)}
 		}
@@ -189,6 +189,6 @@ func (o *option) values() []string {
 }
 
 func unmarshaler(v reflect.Value) encoding.TextUnmarshaler {
-	u, _ := v.Addr().Interface().(encoding.TextUnmarshaler)
+	u, _ := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	return u
 }

@@ -30,7 +30,7 @@ func (t *trace) component(name string, result error) Component {
 	return Func(func(ctx context.Context) error {
 		<-ctx.Done()
 		t.add("%s stops", name)
-		time.Sleep(time.Second) // virtual
+		time.Sleep(time.Second) // virtual time
 		t.add("%s stopped", name)
 		return result
 	})
@@ -58,7 +58,7 @@ func TestOneComponentThatReturnsStopsAll(t *testing.T) {
 			var tr trace
 			began := time.Now()
 			err := Run(t.Context(), tr.component("a", nil), Func(func(context.Context) error {
-				time.Sleep(time.Minute) // virtual
+				time.Sleep(time.Minute) // virtual time
 				return result
 			}), tr.component("c", nil))
 			if !errors.Is(err, result) {

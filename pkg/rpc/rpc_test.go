@@ -48,7 +48,7 @@ func serve(t *testing.T, log *slog.Logger, admin fakeAdmin) (conn *grpc.ClientCo
 		t.Fatal(err)
 	}
 	return conn, func() {
-		conn.Close() //nolint:errcheck,gosec // nothing is left to lose
+		conn.Close() // nothing is left to lose
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -82,7 +82,7 @@ func TestHealthReflectionAndCalls(t *testing.T) {
 		if err != nil || !strings.Contains(services.String(), "skein.admin.v1.AdminService") {
 			t.Errorf("reflection: %v, %v", services, err)
 		}
-		stream.CloseSend() //nolint:errcheck,gosec // the test is over
+		stream.CloseSend() // the test is over
 	})
 }
 
@@ -131,7 +131,7 @@ func TestServeDoesNotWaitForEverForACall(t *testing.T) {
 
 func TestServeReportsABrokenListener(t *testing.T) {
 	listener := bufconn.Listen(1)
-	listener.Close() //nolint:errcheck,gosec // broken on purpose
+	listener.Close() // broken on purpose
 	if err := Serve(t.Context(), NewServer(telemetry.Nop(), slog.New(slog.DiscardHandler)), listener); err == nil {
 		t.Error("no error")
 	}

@@ -178,11 +178,11 @@ func serve(t *testing.T, tel *Telemetry, ready func() error) string {
 
 func expect(t *testing.T, url string, status int, parts ...string) {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:gosec,noctx // a server of this test
+	resp, err := http.Get(url) // a server of this test
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close() // only read
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != status {
 		t.Errorf("%s: %d, %v, want %d", url, resp.StatusCode, err, status)
@@ -199,7 +199,7 @@ func TestAdminReportsABrokenListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener.Close() //nolint:errcheck,gosec // broken on purpose
+	listener.Close() // broken on purpose
 	if err := Nop().Admin(listener, func() error { return nil }).Run(t.Context()); err == nil {
 		t.Error("no error")
 	}

@@ -13,9 +13,9 @@ import "runtime/debug"
 var Version string //nolint:gochecknoglobals // the linker can only set a package variable
 
 // The linker only sets variables that have no initializer of their own.
-var _ = setDefault(&Version) //nolint:gochecknoglobals // see above
+var _ = setDefault(&Version)
 
-func setDefault(v *string) bool {
+func setDefault(v *string) bool { //nolint:unparam // an initializer has a value
 	if *v == "" {
 		*v = unknown
 		if info, ok := debug.ReadBuildInfo(); ok {

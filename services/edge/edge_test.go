@@ -124,7 +124,7 @@ func TestAgentAnswersOneLineAndCloses(t *testing.T) {
 		if got, err := io.ReadAll(conn); err != nil || string(got) != "up ready 100%\n" {
 			t.Errorf("got %q, %v", got, err)
 		}
-		conn.Close() //nolint:errcheck,gosec // read to its end
+		conn.Close() // read to its end
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -140,6 +140,6 @@ func TestAgentDoesNotWaitForAClient(t *testing.T) {
 		if waited := time.Since(began); waited > agentTimeout {
 			t.Errorf("waited %s", waited)
 		}
-		client.Close() //nolint:errcheck,gosec // a pipe
+		client.Close() // a pipe
 	})
 }

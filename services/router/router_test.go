@@ -91,7 +91,7 @@ func TestRollingRestartLosesNothing(t *testing.T) {
 					return
 				}
 				want[topic] = append(want[topic], event)
-				time.Sleep(time.Millisecond) // virtual time
+				time.Sleep(5 * time.Millisecond) // virtual time
 			}
 		}()
 		for _, n := range slices.Clone(f.nodes[1:]) {

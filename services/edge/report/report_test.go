@@ -62,7 +62,7 @@ type fleet struct {
 func (f *fleet) serve(address string) (*instance, *grpc.Server) {
 	i, listener, server := &instance{}, bufconn.Listen(1<<16), grpc.NewServer()
 	presencev1.RegisterPresenceServiceServer(server, i)
-	go server.Serve(listener) //nolint:errcheck // ends with Stop
+	go server.Serve(listener) // ends with Stop
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.listeners[address] = listener

@@ -169,8 +169,8 @@ func (w *window) push(f flight) { w.entries = append(w.entries, f) }
 // take removes and returns the publish with the given seq, or a zero flight if
 // it was answered before.
 func (w *window) take(seq uint64) flight {
-	i := seq - w.base - 1            // wraps around for a seq at or below base
-	if i >= uint64(len(w.entries)) { //nolint:gosec // a length
+	i := seq - w.base - 1 // wraps around for a seq at or below base
+	if i >= uint64(len(w.entries)) {
 		return flight{}
 	}
 	f := w.entries[i]
@@ -190,6 +190,6 @@ func (w *window) compact() {
 	}
 	n := copy(w.entries, w.entries[w.head:])
 	clear(w.entries[n:])
-	w.base += uint64(w.head)
+	w.base += uint64(w.head) //nolint:gosec // an index
 	w.entries, w.head = w.entries[:n], 0
 }
