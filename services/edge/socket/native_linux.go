@@ -90,20 +90,27 @@ func (n *native) adopt(g *guest, ws *websocket.Conn) error {
 		held:    early,
 	}
 	c.Conn = Conn{id: g.request.ID, server: n.server, driver: c, addr: g.request.Remote.Addr(), handler: nobody{}}
-	c.parked = true // events must not overtake what was received early
 	within := n.server.begin(&c.Conn)
 	c.loop.table.add(c)
-	if err := c.loop.control(fd, interest); err != nil {
-		c.loop.table.remove(c)
-		n.server.end(&c.Conn)
-		return errors.Join(err, unix.Close(fd))
-	}
-	h := n.server.handlerFor(&c.Conn, g.request, within)
-	c.mu.Lock()
-	c.handler, c.ready = h, true
-	c.mu.Unlock()
-	c.nudge()
+	c.open(n.server.handlerFor(&c.Conn, g.request, within))
 	return nil
+}
+
+// open lets the loop see the connection. Its first event comes at once, because
+// there is room to write; it finds also what arrived before. The lock keeps the
+// loop from ending the connection before its descriptor is registered.
+func (c *nativeConn) open(h Handler) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handler, c.ready = h, true
+	c.parked = len(c.held) > 0 // the event must not overtake what was received early
+	if err := c.loop.control(int(c.fd), interest); err != nil {
+		c.server.opts.Log.Warn("a socket was lost at its start", "error", err)
+		c.broken = true
+	}
+	if c.parked || c.broken || c.phase != open {
+		c.nudge()
+	}
 }
 
 // drainEarly returns what the client sent right behind its handshake and the
