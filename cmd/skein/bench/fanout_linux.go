@@ -221,9 +221,7 @@ func (r *run) publish(ctx context.Context, o FanoutOptions, result *Result, rout
 		return err
 	}
 	result.Fanout = r.fanout.result(r.loop.conns, o, ended.Sub(began), r.fanout.last.Sub(began))
-	if err := r.finish(result, target, self, r.fanout.got); err != nil {
-		return err
-	}
+	r.finish(result, target, self, r.fanout.got)
 	for _, p := range r.fanout.publishers {
 		if err := p.err(); err != nil && result.Problem == "" {
 			result.Problem = "publisher: " + err.Error()

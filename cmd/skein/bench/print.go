@@ -41,6 +41,10 @@ func (r *Result) print(w io.Writer) {
 	}
 	line("sockets", "%d open, %d closed by the server", r.Sockets, r.Closed)
 	for _, p := range append(r.Processes, r.Client) {
+		if p.Ended {
+			line(p.Name, "ended during the run")
+			continue
+		}
 		text := fmt.Sprintf("%8.2f s CPU  %8.2f us per %s  %7.1f MiB RSS", p.CPUSeconds, p.CPUMicrosPerOperation, r.Operation, float64(p.RSSBytes)/(1<<20))
 		if p.BytesPerSocket != 0 && r.Fanout == nil {
 			text += fmt.Sprintf("  %6.2f KB per socket", p.BytesPerSocket/1000)

@@ -65,3 +65,11 @@ func TestAccount(t *testing.T) {
 		t.Errorf("of nothing: %+v", got)
 	}
 }
+
+func TestAProcessThatEnds(t *testing.T) {
+	w := &watch{processes: []process{{"r3", 999_999_999}}, before: []usage{{}}}
+	got := w.stop(1, 1)
+	if want := (Process{Name: "r3", PID: 999_999_999, Ended: true}); len(got) != 1 || got[0] != want {
+		t.Errorf("got %+v", got)
+	}
+}

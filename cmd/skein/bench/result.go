@@ -67,6 +67,7 @@ type Fanout struct {
 type Process struct {
 	Name                  string  `json:"name"`
 	PID                   int     `json:"pid"`
+	Ended                 bool    `json:"ended,omitempty"` // before it could be measured again
 	CPUSeconds            float64 `json:"cpu_seconds"`
 	CPUMicrosPerOperation float64 `json:"cpu_us_per_operation"`
 	RSSBytes              uint64  `json:"rss_bytes"`

@@ -194,21 +194,13 @@ func (r *run) open() int {
 }
 
 // finish puts the result together from what two watches saw.
-func (r *run) finish(result *Result, target, self *watch, operations int) error {
-	var err error
-	sockets := r.open()
-	if result.Processes, err = target.stop(operations, sockets); err != nil {
-		return err
-	}
-	own, err := self.stop(operations, 0)
-	if err != nil {
-		return err
-	}
-	result.Client, result.Sockets, result.Closed = own[0], sockets, r.lost
+func (r *run) finish(result *Result, target, self *watch, operations int) {
+	result.Sockets, result.Closed = r.open(), r.lost
+	result.Processes = target.stop(operations, result.Sockets)
+	result.Client = self.stop(operations, 0)[0]
 	if r.first != nil {
 		result.Problem = fmt.Sprintf("%d sockets ended; %v", r.lost, r.first)
 	}
-	return nil
 }
 
 // watches begin to measure the target's processes and this one.
@@ -260,7 +252,8 @@ func connect(ctx context.Context, o ConnectOptions) (*Result, error) {
 	if err := r.wait(ctx, o.Settle+o.Hold); err != nil {
 		return nil, err
 	}
-	return result, r.finish(result, target, self, r.connect.done)
+	r.finish(result, target, self, r.connect.done)
+	return result, nil
 }
 
 // floorOptions say how the floor runs.
