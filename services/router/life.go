@@ -43,6 +43,7 @@ func (r *Router) live(ctx context.Context) error {
 func (r *Router) leave(ctx context.Context) error {
 	log := r.deps.Telemetry.Log
 	began := time.Now()
+	r.backends.Leave()
 	if err := r.become(cluster.StateLeaving); err != nil {
 		return err
 	}

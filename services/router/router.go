@@ -43,6 +43,7 @@ type Router struct {
 	exchange *exchange.Exchange
 	mesh     *mesh.Mesh
 	streams  *streams
+	backends *api.Server
 	server   *grpc.Server
 	health   *health.Server
 	ready    atomic.Bool
@@ -72,9 +73,9 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	r := &Router{deps: deps, exchange: x, mesh: m, streams: newStreams()}
 	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, grpc.ChainStreamInterceptor(r.streams.intercept))
 	r.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
-	backends := api.New(x, m, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
-	routerv1.RegisterRouterServiceServer(r.server, backends)
-	adminv1.RegisterAdminServiceServer(r.server, backends)
+	r.backends = api.New(x, m, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
+	routerv1.RegisterRouterServiceServer(r.server, r.backends)
+	adminv1.RegisterAdminServiceServer(r.server, r.backends)
 	meshv1.RegisterMeshServiceServer(r.server, &meshService{edges: attach.New(x, hello, cfg.EdgeBytes, tel.Log), peers: m})
 	return r, nil
 }

@@ -45,12 +45,18 @@ type Server struct {
 	config   Config
 	exchange *exchange.Exchange
 	peers    Peers
+	leaving  chan struct{} // closed by Leave
 }
 
 // New returns the API of an exchange.
 func New(x *exchange.Exchange, peers Peers, c Config) *Server {
-	return &Server{config: c, exchange: x, peers: peers}
+	return &Server{config: c, exchange: x, peers: peers, leaving: make(chan struct{})}
 }
+
+// Leave sends the publish streams of backends to other routers, each as soon
+// as what it sent was answered. Everything else is served as before. It is
+// called at most once.
+func (s *Server) Leave() { close(s.leaving) }
 
 // result hears of one publish. It implements [exchange.Origin].
 type result chan exchange.Outcome
@@ -60,7 +66,7 @@ func (r result) Done(_ uint64, o exchange.Outcome) { r <- o } // has room for on
 
 // Publish implements skein.router.v1.
 func (s *Server) Publish(ctx context.Context, req *routerv1.PublishRequest) (*routerv1.PublishResponse, error) {
-	broadcast, bad := validate(req.GetMessage(), "message")
+	broadcast, bad := validate(req.GetMessage())
 	if bad != nil {
 		return nil, bad.err()
 	}
@@ -102,7 +108,7 @@ func (s *Server) PublishBatch(ctx context.Context, req *routerv1.PublishBatchReq
 	traced := telemetry.Bytes(ctx)
 	waiting := 0
 	for i, m := range messages {
-		broadcast, bad := validate(m, "message")
+		broadcast, bad := validate(m)
 		if bad != nil {
 			results[i] = bad.result()
 			continue
@@ -164,7 +170,7 @@ func (s *Server) Members(context.Context, *adminv1.MembersRequest) (*adminv1.Mem
 	for _, e := range s.exchange.Edges() {
 		resp.Edges = append(resp.Edges, &adminv1.AttachedEdge{
 			Id: e.Hello.GetId(), Incarnation: e.Hello.GetIncarnation(), Version: e.Hello.GetVersion(),
-			Synced: e.Synced, Rows: uint64(e.Rows), //nolint:gosec // a count
+			Synced: e.Synced, Rows: uint64(max(e.Rows, 0)),
 		})
 	}
 	return resp, nil

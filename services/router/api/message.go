@@ -24,8 +24,8 @@ const emptyObject = "{}"
 // problems are what is wrong with a message, field by field.
 type problems []*errdetails.BadRequest_FieldViolation
 
-func badField(field, format string, args ...any) problems {
-	return problems{{Field: field, Description: fmt.Sprintf(format, args...)}}
+func badField(name, format string, args ...any) problems {
+	return problems{{Field: name, Description: fmt.Sprintf(format, args...)}}
 }
 
 func (p problems) reason() string {
@@ -50,9 +50,12 @@ func (p problems) result() *routerv1.PublishResult {
 	return &routerv1.PublishResult{Code: int32(codes.InvalidArgument), Reason: p.reason()}
 }
 
+// field is the name of a message in every request that has one.
+const field = "message"
+
 // validate turns a backend's message into a broadcast, or tells everything that
-// is wrong with it. field names the message in the request.
-func validate(m *routerv1.Message, field string) (*meshv1.Broadcast, problems) {
+// is wrong with it.
+func validate(m *routerv1.Message) (*meshv1.Broadcast, problems) {
 	if m == nil {
 		return nil, badField(field, "is missing")
 	}
@@ -82,15 +85,15 @@ func validate(m *routerv1.Message, field string) (*meshv1.Broadcast, problems) {
 // maxBinaryTopic is what the one length byte of the V2 binary frame can say.
 const maxBinaryTopic = 255
 
-func validateTopic(topic, field string) problems {
-	return because(field, channel.ValidateTopic(topic))
+func validateTopic(topic, name string) problems {
+	return because(name, channel.ValidateTopic(topic))
 }
 
-func because(field string, err error) problems {
+func because(name string, err error) problems {
 	if err == nil {
 		return nil
 	}
-	return badField(field, "%s", err.Error())
+	return badField(name, "%s", err.Error())
 }
 
 // isObject reports whether text is one JSON object in UTF-8: clients get these

@@ -42,7 +42,7 @@ func TestMessagesThatAreTaken(t *testing.T) {
 			},
 		},
 	} {
-		got, bad := validate(c.message, "message")
+		got, bad := validate(c.message)
 		if bad != nil || !proto.Equal(got, c.want) {
 			t.Errorf("%s: got %v, %v", name, got, bad)
 		}
@@ -68,7 +68,7 @@ func TestMessagesThatAreRefused(t *testing.T) {
 			&routerv1.Message{Topic: strings.Repeat("t", 256), Event: "e", Payload: &routerv1.Message_Binary{}}, []string{"message.topic"},
 		},
 	} {
-		_, bad := validate(c.message, "message")
+		_, bad := validate(c.message)
 		err := bad.err()
 		if status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%s: %v", name, err)
@@ -96,7 +96,7 @@ func TestMessageComesBackAsItWas(t *testing.T) {
 		withJSON(`{"a": 1}`),
 		{Topic: "room:1", Event: "e", Payload: &routerv1.Message_Binary{Binary: []byte{1, 2}}},
 	} {
-		b, bad := validate(m, "message")
+		b, bad := validate(m)
 		if got := message(b); bad != nil || !proto.Equal(got, m) {
 			t.Errorf("got %v, want %v", got, m)
 		}

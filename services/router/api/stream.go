@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -22,7 +24,9 @@ import (
 const window = 4096
 
 // PublishStream implements skein.router.v1. The calling goroutine sends results,
-// one child receives messages.
+// one child receives messages. When this router leaves, it takes no further
+// message, sends the results of those it took and says with [leaving] that the
+// others were not published.
 func (s *Server) PublishStream(stream routerv1.RouterService_PublishStreamServer) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
@@ -37,26 +41,26 @@ func (s *Server) PublishStream(stream routerv1.RouterService_PublishStreamServer
 			cancel(err)
 		}
 	}()
-	for closed := false; !closed || len(p.room) > 0; {
-		done := received
-		if closed {
-			done = nil // only results are waited for
-		}
+	done, leave := received, s.leaving
+	for done != nil || !p.idle() {
 		select {
 		case <-ctx.Done():
 			return status.FromContextError(context.Cause(ctx)).Err()
 		case <-done:
-			closed = true
+			done, leave = nil, nil // only results are waited for
+		case <-leave:
+			p.stop()
+			done, leave = nil, nil
 		case <-p.results.Ready():
 		}
 		for _, r := range p.results.Take(nil) {
 			if err := stream.Send(r); err != nil {
 				return err
 			}
-			<-p.room
+			p.sent()
 		}
 	}
-	return nil
+	return p.end(s.config.ID)
 }
 
 // publisher is one PublishStream. It implements [exchange.Origin].
@@ -64,6 +68,62 @@ type publisher struct {
 	server  *Server
 	room    chan struct{} // holds a token for each message without sent result
 	results *queue.Queue[*routerv1.PublishStreamResponse]
+
+	mu      sync.Mutex
+	taken   int  // messages without sent result
+	stopped bool // no further message is taken
+}
+
+// take counts a message that will get a result; false means that it must not
+// be published any more.
+func (p *publisher) take() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.stopped {
+		p.taken++
+	}
+	return !p.stopped
+}
+
+func (p *publisher) sent() {
+	<-p.room
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken--
+}
+
+func (p *publisher) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+}
+
+// idle reports whether every message that was taken has its result.
+func (p *publisher) idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken == 0
+}
+
+// end is what the stream ends with once every result was sent.
+func (p *publisher) end(router string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.stopped {
+		return nil
+	}
+	return leaving(router)
+}
+
+// leaving tells a backend to go to another router. Its reason sets it apart
+// from a broken connection, after which nobody knows what was published.
+func leaving(router string) error {
+	s := status.New(codes.Unavailable, "this router leaves; messages without a result were not published, send them to another")
+	detailed, err := s.WithDetails(&errdetails.ErrorInfo{Reason: "LEAVING", Domain: "skein", Metadata: map[string]string{"router": router}})
+	if err != nil {
+		return s.Err()
+	}
+	return detailed.Err()
 }
 
 func (p *publisher) receive(ctx context.Context, stream routerv1.RouterService_PublishStreamServer) error {
@@ -81,7 +141,10 @@ func (p *publisher) receive(ctx context.Context, stream routerv1.RouterService_P
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		broadcast, bad := validate(req.GetMessage(), "message")
+		if !p.take() {
+			return nil
+		}
+		broadcast, bad := validate(req.GetMessage())
 		if bad != nil {
 			p.push(req.GetSeq(), bad.result())
 			continue

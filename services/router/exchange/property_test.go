@@ -208,7 +208,7 @@ func start(t *rapid.T) *world {
 // events that matter come up once in some hundred runs.
 func often(t *testing.T, property func(*rapid.T)) {
 	t.Helper()
-	for i := range 5 {
+	for i := range 3 {
 		t.Run(fmt.Sprint(i), rapid.MakeCheck(property))
 	}
 }
