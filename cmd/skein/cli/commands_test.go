@@ -200,7 +200,7 @@ func TestTop(t *testing.T) {
 		presencev1.RegisterFleetServiceServer(s, &fakePresence{fleets: []*presencev1.Fleet{at(1), at(2), at(3)}})
 	})
 	got := skein(t, env, "", "top", "--once", "--timeout=2s")
-	for _, want := range []string{"1 edges   1200 connections   in 10/s   out 5000/s", "routers r1 (joining)", "presence p1", "View 00000000000000aa: 1 router, alone.", "edge-a          ready"} {
+	for _, want := range []string{"1 edge   1200 connections   in 10/s   out 5000/s", "routers r1 (joining)", "presence p1", "View 00000000000000aa: 1 router, alone.", "edge-a          ready"} {
 		if got.code != 0 || !strings.Contains(got.stdout, want) {
 			t.Errorf("exit %d, no %q in\n%s%s", got.code, want, got.stdout, got.stderr)
 		}

@@ -120,8 +120,12 @@ func (h *history) render(s screen) string {
 // head is everything above the table.
 func (h *history) head(s screen) []string {
 	in, out := h.totals()
-	line := fmt.Sprintf("skein   %d edges   %s connections   in %s/s   out %s/s",
-		len(h.edges), thousands(float64(h.fleet.GetConnections())), thousands(in), thousands(out))
+	edges := "edges"
+	if len(h.edges) == 1 {
+		edges = "edge"
+	}
+	line := fmt.Sprintf("skein   %d %s   %s connections   in %s/s   out %s/s",
+		len(h.edges), edges, thousands(float64(h.fleet.GetConnections())), thousands(in), thousands(out))
 	if !h.at.IsZero() {
 		line += h.at.Format("   15:04:05")
 	}
