@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,14 +42,18 @@ type edge struct {
 func startFleet(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{}
-	var gossip []string
-	for i := range 3 {
+	// Every router knows all seeds, so that each may be restarted.
+	gossip := addresses(t, 3)
+	for i, own := range gossip {
 		id := fmt.Sprintf("router-%d", i+1)
-		a := addresses(t, 3)
-		r := &router{newProcess(t, id, "skein-router", a[2], member(id, a, gossip)...), a[0]}
+		a := addresses(t, 2)
+		seeds := slices.DeleteFunc(slices.Clone(gossip), func(seed string) bool { return seed == own })
+		r := &router{newProcess(t, id, "skein-router", a[1], member(id, []string{a[0], own, a[1]}, seeds)...), a[0]}
 		f.routers = append(f.routers, r)
-		gossip = append(gossip, a[1])
-		r.start(t)
+		r.launch(t)
+	}
+	for _, r := range f.routers {
+		r.awaitReady(t)
 	}
 	a := addresses(t, 3)
 	f.presence = &presence{newProcess(t, "presence-1", "skein-presence", a[2], member("presence-1", a, gossip)...), a[0]}
@@ -64,11 +69,7 @@ func startFleet(t *testing.T) *fleet {
 }
 
 func member(id string, addresses, join []string) []string {
-	args := []string{"--id", id, "--grpc", addresses[0], "--gossip", addresses[1], "--admin", addresses[2]}
-	if len(join) > 0 {
-		args = append(args, "--join", strings.Join(join, ","))
-	}
-	return args
+	return []string{"--id", id, "--grpc", addresses[0], "--gossip", addresses[1], "--admin", addresses[2], "--join", strings.Join(join, ",")}
 }
 
 // grpc returns the addresses of the routers.

@@ -106,6 +106,11 @@ func (p *process) launch(t *testing.T) {
 func (p *process) start(t *testing.T) {
 	t.Helper()
 	p.launch(t)
+	p.awaitReady(t)
+}
+
+func (p *process) awaitReady(t *testing.T) {
+	t.Helper()
 	eventually(t, 30*time.Second, p.id+" is ready", func() bool {
 		select {
 		case <-p.exited:

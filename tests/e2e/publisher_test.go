@@ -6,9 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
 
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
 )
@@ -53,8 +58,9 @@ func (p *socketPublisher) flush(t *testing.T) {
 }
 
 // backend publishes through PublishStream of one router at a time. When that
-// router goes away it takes the next one; what was not acknowledged by then
-// has an unknown fate, and is not sent again.
+// router leaves it sends what has no result to the next one. When the stream
+// breaks without such a goodbye, what has no result has an unknown fate and is
+// not sent again.
 type backend struct {
 	name    string
 	ledger  *ledger
@@ -64,14 +70,20 @@ type backend struct {
 
 	mu      sync.Mutex
 	seq     uint64
-	pending map[uint64]lane
-	numbers map[uint64]int
+	pending map[uint64]unanswered
 	broken  bool
+	goodbye bool // the router said that it leaves
+}
+
+// unanswered is a message that was sent and has no result yet.
+type unanswered struct {
+	lane
+	n int
 }
 
 func newBackend(t *testing.T, f *fleet, name string, l *ledger) *backend {
 	t.Helper()
-	b := &backend{name: name, ledger: l, pending: map[uint64]lane{}, numbers: map[uint64]int{}}
+	b := &backend{name: name, ledger: l, pending: map[uint64]unanswered{}}
 	for _, r := range f.routers {
 		b.clients = append(b.clients, r.client(t))
 	}
@@ -98,18 +110,16 @@ func (b *backend) receive(stream routerv1.RouterService_PublishStreamClient) {
 		response, err := stream.Recv()
 		b.mu.Lock()
 		if err != nil {
-			b.broken = true
+			b.broken, b.goodbye = true, leaving(err)
 			b.mu.Unlock()
 			return
 		}
-		key, known := b.pending[response.GetSeq()]
-		n := b.numbers[response.GetSeq()]
+		m, known := b.pending[response.GetSeq()]
 		delete(b.pending, response.GetSeq())
-		delete(b.numbers, response.GetSeq())
 		b.mu.Unlock()
 		if code := response.GetResult().GetCode(); code != 0 {
-			b.ledger.doubt(key.publisher, key.topic, n)
-			b.ledger.problemf("%s: message %d to %s got code %d, %s", b.name, n, key.topic, code, response.GetResult().GetReason())
+			b.ledger.doubt(m.publisher, m.topic, m.n)
+			b.ledger.problemf("%s: message %d to %s got code %d, %s", b.name, m.n, m.topic, code, response.GetResult().GetReason())
 		}
 		if !known {
 			b.ledger.problemf("%s: result of unknown seq %d", b.name, response.GetSeq())
@@ -117,56 +127,69 @@ func (b *backend) receive(stream routerv1.RouterService_PublishStreamClient) {
 	}
 }
 
-func (b *backend) publish(ctx context.Context, topic string) {
-	b.mu.Lock()
-	broken := b.broken
-	b.mu.Unlock()
-	if broken {
-		b.move(ctx)
+// leaving reports whether a stream ended with a router's goodbye.
+func leaving(err error) bool {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetReason() == "LEAVING" {
+			return true
+		}
 	}
-	payload := b.ledger.next(b.name, topic)
+	return false
+}
+
+func (b *backend) publish(ctx context.Context, topic string) {
+	b.mend(ctx)
+	b.send(unanswered{lane{b.name, topic}, b.ledger.next(b.name, topic).N})
+}
+
+// send does not look at errors: the receiver learns why the stream ended, and
+// the message stays without a result.
+func (b *backend) send(m unanswered) {
 	b.mu.Lock()
 	b.seq++
 	seq := b.seq
-	b.pending[seq], b.numbers[seq] = lane{b.name, topic}, payload.N
+	b.pending[seq] = m
 	b.mu.Unlock()
-	request := &routerv1.PublishStreamRequest{Seq: seq, Message: &routerv1.Message{
-		Topic: topic, Event: "n", Payload: &routerv1.Message_Json{Json: fmt.Sprintf(`{"publisher":%q,"n":%d}`, b.name, payload.N)},
-	}}
-	if err := b.stream.Send(request); err != nil {
-		b.mu.Lock()
-		b.broken = true // the message stays pending, so its fate is noted as unknown
-		b.mu.Unlock()
-	}
+	_ = b.stream.Send(&routerv1.PublishStreamRequest{Seq: seq, Message: &routerv1.Message{
+		Topic: m.topic, Event: "n", Payload: &routerv1.Message_Json{Json: fmt.Sprintf(`{"publisher":%q,"n":%d}`, b.name, m.n)},
+	}})
 }
 
-// move gives up the broken stream and opens one at the next router.
-func (b *backend) move(ctx context.Context) {
+// mend replaces a broken stream by one to the next router.
+func (b *backend) mend(ctx context.Context) {
 	b.mu.Lock()
-	for seq, key := range b.pending {
-		b.ledger.doubt(key.publisher, key.topic, b.numbers[seq])
+	if !b.broken {
+		b.mu.Unlock()
+		return
+	}
+	var again []unanswered
+	for _, seq := range slices.Sorted(maps.Keys(b.pending)) {
+		m := b.pending[seq]
+		if b.goodbye {
+			again = append(again, m)
+		} else {
+			b.ledger.doubt(m.publisher, m.topic, m.n)
+		}
 	}
 	clear(b.pending)
-	clear(b.numbers)
 	b.broken = false
 	b.mu.Unlock()
 	b.current = (b.current + 1) % len(b.clients)
 	b.open(ctx)
+	for _, m := range again {
+		b.send(m)
+	}
 }
 
-// flush waits until every message was answered, or its stream ended.
+// flush waits until every message was answered.
 func (b *backend) flush(t *testing.T) {
 	t.Helper()
 	eventually(t, 20*time.Second, b.name+" has every result", func() bool {
+		b.mend(t.Context())
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return b.broken || len(b.pending) == 0
+		return len(b.pending) == 0
 	})
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for seq, key := range b.pending {
-		b.ledger.doubt(key.publisher, key.topic, b.numbers[seq])
-	}
 }
 
 // within fails the test when wait does not return in time.

@@ -24,15 +24,24 @@ class Process {
   }
 
   async start() {
+    this.launch();
+    await this.ready();
+  }
+
+  launch() {
     mkdirSync(logs, { recursive: true });
-    const file = path.join(logs, `${this.id}.${++this.#starts}.log`);
+    this.log = path.join(logs, `${this.id}.${++this.#starts}.log`);
     const child = spawn(path.join(binaries, this.binary), this.args, { stdio: ["ignore", "pipe", "pipe"] });
-    const log = createWriteStream(file);
+    const log = createWriteStream(this.log);
     child.stdout.pipe(log);
     child.stderr.pipe(log);
     this.#child = child;
+  }
+
+  async ready() {
+    const child = this.#child;
     await eventually(`${this.id} is ready`, async () => {
-      if (child.exitCode !== null) throw new Error(`${this.id} ended with status ${child.exitCode}; see ${file}`);
+      if (child.exitCode !== null) throw new Error(`${this.id} ended with status ${child.exitCode}; see ${this.log}`);
       const response = await fetch(`http://${this.admin}/readyz`).catch(() => null);
       return response?.ok;
     }, 20_000);
@@ -60,11 +69,15 @@ export class Fleet {
   edges = [];
 
   async start() {
-    const gossip = [];
-    for (const id of ["router-1", "router-2", "router-3"]) {
-      gossip.push(await this.#member(this.routers, id, "skein-router", gossip));
+    // Every router knows all seeds, so that each may be restarted.
+    const gossip = await addresses(3);
+    for (const [i, own] of gossip.entries()) {
+      await this.#member(this.routers, `router-${i + 1}`, "skein-router", own, gossip.filter((seed) => seed !== own));
     }
-    await this.#member(this.presence, "presence-1", "skein-presence", gossip);
+    await Promise.all(this.routers.map((router) => router.ready()));
+    const [own] = await addresses(1);
+    await this.#member(this.presence, "presence-1", "skein-presence", own, gossip);
+    await this.presence[0].ready();
     for (const id of ["edge-a", "edge-b"]) await this.#edge(id);
     return this;
   }
@@ -80,15 +93,12 @@ export class Fleet {
     await run("skein", ["publish", topic, event, JSON.stringify(payload), "--router", this.routers[0].grpc]);
   }
 
-  async #member(group, id, binary, join) {
-    const [grpc, gossip, admin] = await addresses(3);
-    const args = ["--id", id, "--grpc", grpc, "--gossip", gossip, "--admin", admin];
-    if (join.length > 0) args.push("--join", join.join(","));
-    const member = new Process(id, binary, args, admin);
+  async #member(group, id, binary, gossip, join) {
+    const [grpc, admin] = await addresses(2);
+    const member = new Process(id, binary, ["--id", id, "--grpc", grpc, "--gossip", gossip, "--admin", admin, "--join", join.join(",")], admin);
     member.grpc = grpc;
     group.push(member);
-    await member.start();
-    return gossip;
+    member.launch();
   }
 
   async #edge(id) {

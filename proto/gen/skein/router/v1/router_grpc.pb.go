@@ -47,6 +47,11 @@ type RouterServiceClient interface {
 	PublishBatch(ctx context.Context, in *PublishBatchRequest, opts ...grpc.CallOption) (*PublishBatchResponse, error)
 	// PublishStream sends messages as they come and answers each by its seq.
 	// Results may come in another order than messages of different topics.
+	//
+	// A router that leaves ends the stream with UNAVAILABLE and the
+	// google.rpc.ErrorInfo reason LEAVING: messages without a result were not
+	// published then, and may be sent to another router. After any other end
+	// their fate is unknown.
 	PublishStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PublishStreamRequest, PublishStreamResponse], error)
 	// Subscribe streams the messages of one topic, or of every topic with a
 	// prefix. The first response says that the subscription is in place.
@@ -145,6 +150,11 @@ type RouterServiceServer interface {
 	PublishBatch(context.Context, *PublishBatchRequest) (*PublishBatchResponse, error)
 	// PublishStream sends messages as they come and answers each by its seq.
 	// Results may come in another order than messages of different topics.
+	//
+	// A router that leaves ends the stream with UNAVAILABLE and the
+	// google.rpc.ErrorInfo reason LEAVING: messages without a result were not
+	// published then, and may be sent to another router. After any other end
+	// their fate is unknown.
 	PublishStream(grpc.BidiStreamingServer[PublishStreamRequest, PublishStreamResponse]) error
 	// Subscribe streams the messages of one topic, or of every topic with a
 	// prefix. The first response says that the subscription is in place.
