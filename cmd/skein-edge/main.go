@@ -9,9 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
 
 	"google.golang.org/grpc"
 
@@ -27,8 +25,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal stops at once
+	ctx := lifecycle.UntilSignal(context.Background())
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stderr)
 	if err != nil && !errors.Is(err, conf.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "skein-edge:", err)

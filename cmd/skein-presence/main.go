@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/cluster/serf"
@@ -23,8 +21,7 @@ import (
 const name = "skein-presence"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal stops at once
+	ctx := lifecycle.UntilSignal(context.Background())
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stderr)
 	if err != nil && !errors.Is(err, conf.ErrHelp) {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)

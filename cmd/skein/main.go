@@ -5,15 +5,13 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/skein-mesh/skein/cmd/skein/cli"
+	"github.com/skein-mesh/skein/pkg/lifecycle"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx := lifecycle.UntilSignal(context.Background())
 	os.Exit(cli.Main(ctx, cli.Env{
 		Args:   os.Args[1:],
 		Getenv: os.Getenv,
