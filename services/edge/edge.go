@@ -13,6 +13,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
+	"github.com/skein-mesh/skein/pkg/ring"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/pkg/version"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
@@ -92,6 +93,12 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 // ID of the edge.
 func (e *Edge) ID() string { return e.cfg.ID }
 
+// View returns the routers that own topics in the view this edge adopted.
+func (e *Edge) View() ring.Ring {
+	_, view := e.uplink.View()
+	return view
+}
+
 // Why an edge is not ready.
 var (
 	errDraining = errors.New("draining")
@@ -158,9 +165,9 @@ func (e *Edge) sample() *presencev1.Edge {
 		Version:     version.Version,
 		State:       e.state(),
 		Address:     e.deps.Clients.Addr().String(),
-		Connections: uint64(e.sockets.Count()),         //nolint:gosec // not negative
+		Connections: uint64(e.sockets.Count()), //nolint:gosec // not negative
 		Channels:    uint64(max(stats.Subscribers, 0)),
-		Topics:      uint64(max(stats.Topics, 0)),     
+		Topics:      uint64(max(stats.Topics, 0)),
 		Deliveries:  stats.Delivered,
 		Publishes:   e.uplink.Published(),
 		View:        view,

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 func warmUp() error {
-	n := newNetwork()
+	n := newNetwork(0)
 	cfg := edge.Default()
 	cfg.Delay, cfg.Routers = 0, []string{"127.0.0.1:1"}
 	e, err := edge.New(cfg, edge.Deps{
@@ -106,7 +106,10 @@ type edgeNode struct {
 }
 
 // size of a fleet.
-type size struct{ edges, routers, presence int }
+type size struct {
+	edges, routers, presence int
+	seed                     uint64 // of latencies and losses
+}
 
 // run starts a fleet in a bubble, waits until it is ready and runs f. Whatever
 // runs at the end is stopped.
@@ -114,10 +117,11 @@ func run(t *testing.T, s size, f func(*fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := &fleet{
-			t: t, network: newNetwork(),
-			gossip: clustertest.NewNetwork(clustertest.Options{Loss: 0.02, Delay: time.Millisecond, Seed: 1}),
+			t: t, network: newNetwork(s.seed),
+			gossip: clustertest.NewNetwork(clustertest.Options{Loss: 0.02, Delay: time.Millisecond, Seed: s.seed}),
 		}
 		defer time.Sleep(time.Minute) // virtual time: serf does not wait for its goroutines
+		defer c.network.end()
 		defer c.stop()
 		for i := range s.routers {
 			c.addRouter(fmt.Sprint("r", i+1))
@@ -264,6 +268,19 @@ func (c *fleet) settled(n int) {
 		return true
 	})
 	time.Sleep(time.Second) // virtual time: edges and links follow
+}
+
+// adopted waits until every edge adopted a view of n routers.
+func (c *fleet) adopted(n int) {
+	c.t.Helper()
+	eventually(c.t, 30*time.Second, fmt.Sprint("views of ", n, " routers"), func() bool {
+		for _, e := range c.edges {
+			if len(e.View().Members()) != n || e.Ready() != nil {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // kill ends a router as kill -9 does: its streams break at once, and nobody

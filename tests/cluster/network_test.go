@@ -3,19 +3,24 @@ package cluster
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// network carries streams between hosts in memory. Cutting two hosts stops what
-// flows between them, as a partition does: nothing breaks until somebody loses
-// patience. Killing a host breaks its streams at once, as the end of a process
-// does.
+// network carries streams between hosts in memory, each with a latency of its
+// own. Cutting two hosts stops what flows between them, as a partition does:
+// nothing breaks until somebody loses patience. Killing a host breaks its
+// streams at once, as the end of a process does.
 type network struct {
+	ended chan struct{} // closed by end
+
 	mu        sync.Mutex // guards the fields below
+	random    *rand.Rand
 	listeners map[string]*listener
 	conns     map[*conn]struct{}
 	cuts      map[[2]string]bool
@@ -27,8 +32,9 @@ type network struct {
 // seedName is how edges know routers: a name that leads to one or the other.
 const seedName = "routers.test:5000"
 
-func newNetwork() *network {
+func newNetwork(seed uint64) *network {
 	return &network{
+		ended: make(chan struct{}), random: rand.New(rand.NewPCG(seed, 1)),
 		listeners: map[string]*listener{}, conns: map[*conn]struct{}{},
 		cuts: map[[2]string]bool{}, changed: make(chan struct{}), ports: 40000,
 	}
@@ -112,8 +118,8 @@ func (n *network) dial(ctx context.Context, from, address string) (net.Conn, err
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	near.Close()
-	far.Close()
+	near.abort()
+	far.abort()
 	return nil, err
 }
 
@@ -156,11 +162,28 @@ func (n *network) pipe(ctx context.Context, from string, l *listener) (near, far
 	defer n.mu.Unlock()
 	n.ports++
 	local := addr(net.JoinHostPort(from, strconv.Itoa(n.ports)))
-	near = &conn{Conn: a, network: n, from: from, to: host, local: local, remote: addr(l.address), closed: make(chan struct{})}
-	far = &conn{Conn: b, network: n, from: host, to: from, local: addr(l.address), remote: local, closed: make(chan struct{})}
+	near = newConn(n, a, [2]string{from, host}, [2]addr{local, addr(l.address)})
+	far = newConn(n, b, [2]string{host, from}, [2]addr{addr(l.address), local})
 	n.conns[near], n.conns[far] = struct{}{}, struct{}{}
 	return near, far, nil
 }
+
+// latency of one stream, and how much it varies: most are fast, some are not.
+func (n *network) latency() time.Duration {
+	if n.random.IntN(3) == 0 {
+		return time.Duration(n.random.IntN(40)) * time.Millisecond
+	}
+	return time.Duration(n.random.IntN(2000)) * time.Microsecond
+}
+
+func (n *network) jitter() time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return time.Duration(n.random.IntN(500)) * time.Microsecond
+}
+
+// end ends what hangs in a cut.
+func (n *network) end() { close(n.ended) }
 
 // flows waits until nothing is cut between two hosts; it reports false if given
 // up.
@@ -175,6 +198,8 @@ func (n *network) flows(given <-chan struct{}, a, b string) bool {
 		select {
 		case <-changed:
 		case <-given:
+			return false
+		case <-n.ended:
 			return false
 		}
 	}
@@ -193,49 +218,19 @@ func (n *network) cut(a, b string, yes bool) {
 // kill ends every stream and listener of a host.
 func (n *network) kill(host string) {
 	n.mu.Lock()
-	var ends []interface{ Close() error }
+	var ends []func()
 	for c := range n.conns {
 		if c.from == host || c.to == host {
-			ends = append(ends, c)
+			ends = append(ends, c.abort)
 		}
 	}
 	for address, l := range n.listeners {
 		if h, _, _ := net.SplitHostPort(address); h == host {
-			ends = append(ends, l)
+			ends = append(ends, func() { _ = l.Close() })
 		}
 	}
 	n.mu.Unlock()
-	for _, e := range ends {
-		e.Close()
+	for _, end := range ends {
+		end()
 	}
 }
-
-// conn is one end of a stream.
-type conn struct {
-	net.Conn
-	network       *network
-	from, to      string
-	local, remote addr
-	once          sync.Once
-	closed        chan struct{}
-}
-
-func (c *conn) Write(b []byte) (int, error) {
-	if !c.network.flows(c.closed, c.from, c.to) {
-		return 0, net.ErrClosed
-	}
-	return c.Conn.Write(b)
-}
-
-func (c *conn) Close() error {
-	c.once.Do(func() {
-		close(c.closed)
-		c.network.mu.Lock()
-		defer c.network.mu.Unlock()
-		delete(c.network.conns, c)
-	})
-	return c.Conn.Close()
-}
-
-func (c *conn) LocalAddr() net.Addr  { return c.local }
-func (c *conn) RemoteAddr() net.Addr { return c.remote }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -13,9 +14,11 @@ type publisher struct {
 	client *client
 	topic  string
 	event  string // tells it from other publishers
-	refs   []string
 	halt   chan struct{}
 	halted chan struct{}
+
+	mu   sync.Mutex // guards refs
+	refs []string   // of push n at n-1
 }
 
 func (c *client) publisher(topic, event string) *publisher {
@@ -24,6 +27,8 @@ func (c *client) publisher(topic, event string) *publisher {
 
 // next pushes one message, from 1 on.
 func (p *publisher) next() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	ref := p.client.push(p.topic, p.event, len(p.refs)+1)
 	p.refs = append(p.refs, ref)
 	return ref
@@ -54,6 +59,20 @@ func (p *publisher) end() {
 	for _, ref := range p.refs {
 		p.client.wait(ref)
 	}
+}
+
+// pushed is how many messages were pushed so far.
+func (p *publisher) pushed() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.refs)
+}
+
+// ref of push n.
+func (p *publisher) ref(n int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refs[n-1]
 }
 
 // refused counts the pushes that were answered with an error.
@@ -117,10 +136,7 @@ func (p *publisher) once(t *testing.T, at *client) {
 	}
 }
 
-// indexes returns where in all the words stand.
-func indexOf(all []string, word string) int { return slices.Index(all, word) }
-
-// sockets checks that no client lost its socket.
+// socketsStay checks that no client lost its socket.
 func (c *fleet) socketsStay() {
 	c.t.Helper()
 	for i, cl := range c.clients {
