@@ -192,6 +192,7 @@ func (x *Exchange) Heard(in *Inbound, m *meshv1.PeerRequest) {
 	}
 	if m.GetEdges() != nil {
 		p.edges, p.told = m.GetEdges().GetEdges(), true
+		x.placeAll()
 	}
 	for _, r := range m.GetRows() {
 		x.takeOver(p, r)

@@ -29,6 +29,7 @@ type message struct {
 	name, publisher, topic string
 	done, failed           bool
 	owed                   []*edge // whose subscriptions were confirmed before it was published
+	owedBackends           []*backend
 }
 
 // pipe carries items in order. Several items may travel as one batch, of which
@@ -200,7 +201,8 @@ func (w *world) addRouter() *router {
 	}
 	r.x = exchange.New(exchange.Options{ID: r.id, Now: func() time.Time { return w.now }})
 	r.gossip = w.pipe()
-	r.backend = &backend{w: w, r: r, pending: map[uint64]*message{}}
+	r.backend = &backend{w: w, r: r, pending: map[uint64]*message{}, got: map[string][]string{}}
+	r.x.Subscribe(exchange.Filter{Name: "room:", Prefix: true}, r.backend)
 	w.routers[r.id] = r
 	w.members = append(slices.Clone(w.members), &meshv1.Member{
 		Id: r.id, Incarnation: w.serial, Role: meshv1.Role_ROLE_ROUTER, State: r.state, Address: r.id,

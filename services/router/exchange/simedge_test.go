@@ -261,12 +261,23 @@ func (e *edge) acked(s *stream, seq uint64, failed bool) {
 	e.release()
 }
 
-// backend publishes through one router.
+// backend publishes through one router, and subscribes to everything there.
 type backend struct {
 	w       *world
 	r       *router
 	seq     uint64
 	pending map[uint64]*message
+	placed  bool
+	got     map[string][]string // by topic
+}
+
+// Placed implements [exchange.Sink].
+func (b *backend) Placed() { b.placed = true }
+
+// Deliver implements [exchange.Sink].
+func (b *backend) Deliver(m *meshv1.Broadcast) bool {
+	b.got[m.GetTopic()] = append(b.got[m.GetTopic()], m.GetEvent())
+	return true
 }
 
 func (b *backend) publish(m *message) {

@@ -76,15 +76,20 @@ func (x *Exchange) tellAllSubscriptions() {
 }
 
 // placeAll ends the waiting of subscriptions that every router knows which is
-// alive and not suspect. The caller holds mu.
+// alive and not suspect, and which has a link here to deliver on: it has told
+// its edges there. A router that joins does not know every router yet. The
+// caller holds mu.
 func (x *Exchange) placeAll() {
+	if s := x.views.self.GetState(); s != meshv1.State_STATE_READY && s != meshv1.State_STATE_LEAVING {
+		return
+	}
 	x.subs.waiting = slices.DeleteFunc(x.subs.waiting, func(s *Subscription) bool {
 		for _, m := range x.views.members {
 			id := m.GetId()
 			if m.GetRole() != meshv1.Role_ROLE_ROUTER || id == x.opts.ID || x.views.suspects[id] {
 				continue
 			}
-			if p := x.peers[id]; p == nil || p.acked < s.seq {
+			if p := x.peers[id]; p == nil || p.acked < s.seq || !p.told {
 				return false
 			}
 		}

@@ -64,13 +64,22 @@ func TestSubscriptionIsPlacedOnceEveryRouterKnows(t *testing.T) {
 		return 0
 	}
 	b.SubscriptionsDone("p", p, seq(p))
-	if sink.placed {
-		t.Error("placed before q is linked")
-	}
 	b.LinkUp("q", q)
+	b.Heard(b.Accept("q", &relay{}), &meshv1.PeerRequest{Edges: &meshv1.AttachedEdges{}})
 	if sink.placed {
 		t.Error("placed before q knows")
 	}
+	b.SubscriptionsDone("q", q, seq(q))
+	if sink.placed {
+		t.Error("placed before p can deliver")
+	}
+	b.Heard(b.Accept("p", &relay{}), &meshv1.PeerRequest{Edges: &meshv1.AttachedEdges{}})
+	if !sink.placed {
+		t.Error("not placed")
+	}
+	sink = &listener{}
+	b.Subscribe(exchange.Filter{Name: "room:2"}, sink)
+	b.SubscriptionsDone("p", p, seq(p))
 	b.LinkDown("q", q)
 	if !sink.placed {
 		t.Error("still waits for a suspect")
