@@ -50,7 +50,7 @@ func (w *walk) begin() {
 		w.subscribers = append(w.subscribers, cl)
 	}
 	for _, p := range w.publishers {
-		p.begin(20 * time.Millisecond)
+		p.begin(25 * time.Millisecond)
 	}
 }
 
