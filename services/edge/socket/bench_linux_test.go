@@ -222,9 +222,9 @@ func BenchmarkFanOut(b *testing.B) {
 		for _, paced := range []bool{true, false} {
 			name := fmt.Sprintf("sockets=%d/paced=%t/", n, paced)
 			b.Run(name+"floor", func(b *testing.B) { floor(b, n, paced, f.Wire()) })
-			for _, e := range engines {
-				b.Run(name+string(e), func(b *testing.B) {
-					s, conns := hold(b, n, socket.Options{Engine: e})
+			for _, e := range modes() {
+				b.Run(name+e.name, func(b *testing.B) {
+					s, conns := hold(b, n, socket.Options{Engine: e.engine, Writer: e.writer})
 					fanOut(b, n, paced, func() {
 						f := wsframe.New(wsframe.Text, payload) // one encoding per message
 						for _, c := range conns {
@@ -284,11 +284,11 @@ func floor(b *testing.B, n int, paced bool, wire []byte) {
 // Run with -benchtime=1x.
 func BenchmarkIdleSocket(b *testing.B) {
 	const n = 10000
-	for _, e := range engines {
-		b.Run(string(e), func(b *testing.B) {
+	for _, e := range modes() {
+		b.Run(e.name, func(b *testing.B) {
 			for b.Loop() {
 				before, rss, spent := heap(), resident(b), cpu(b)
-				s, conns := hold(b, n, socket.Options{Engine: e})
+				s, conns := hold(b, n, socket.Options{Engine: e.engine, Writer: e.writer})
 				spent = cpu(b) - spent
 				after := heap()
 				b.ReportMetric(float64(spent.Microseconds())/n, "cpu-us/connect")

@@ -65,8 +65,8 @@ func TestConformance(t *testing.T) {
 			[]string{"close 1012", "end"},
 		},
 	}
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s := start(t, socket.Options{Engine: e})
+	onEngines(t, func(t *testing.T, e mode) {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				c := dial(t, s)
@@ -118,8 +118,8 @@ func TestSizeLimits(t *testing.T) {
 			[]string{"close 1009", "end"},
 		},
 	}
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s := start(t, socket.Options{Engine: e, Limits: socket.Limits{FrameBytes: 1024, MessageBytes: 2000}})
+	onEngines(t, func(t *testing.T, e mode) {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{FrameBytes: 1024, MessageBytes: 2000}})
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				c := dial(t, s)

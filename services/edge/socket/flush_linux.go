@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/skein-mesh/skein/pkg/wsframe"
+	"github.com/skein-mesh/skein/services/edge/socket/uring"
 )
 
 // gatherBytes is how much of several frames one write carries at most.
@@ -30,6 +31,8 @@ type flusher struct {
 	offset int // bytes of the first frame that are written already
 	gather []byte
 	tally  tally
+	ring   *uring.Ring // nil to write with write(2)
+	flight []*nativeConn
 }
 
 // tally is what a flusher did since it was last counted.
@@ -57,6 +60,7 @@ func (f *flusher) mark(c *nativeConn) {
 }
 
 func (f *flusher) run() {
+	defer f.openRing()()
 	for {
 		select {
 		case <-f.wake:
@@ -64,8 +68,12 @@ func (f *flusher) run() {
 			return
 		}
 		for f.take() {
-			for _, c := range f.batch {
-				f.flush(c)
+			if f.ring != nil && len(f.batch) > 1 {
+				f.flushRing()
+			} else {
+				for _, c := range f.batch {
+					f.flush(c)
+				}
 			}
 			clear(f.batch)
 			f.count()
@@ -171,7 +179,7 @@ func (c *nativeConn) drained() {
 // out.
 func (f *flusher) write(fd int, frames []wsframe.Frame, skip int) (total int, err error) {
 	for len(frames) > 0 {
-		chunk, used := f.chunk(frames, skip)
+		chunk, used := gather(f.gather[:0], frames, skip)
 		for len(chunk) > 0 {
 			n, err := unix.Write(fd, chunk)
 			f.tally.writes++
@@ -189,17 +197,18 @@ func (f *flusher) write(fd int, frames []wsframe.Frame, skip int) (total int, er
 	return total, nil
 }
 
-// chunk is the next bytes to write and how many frames they are. One frame is
-// not copied.
-func (f *flusher) chunk(frames []wsframe.Frame, skip int) ([]byte, int) {
+// gather returns the next bytes to write, but for the first skip, and how many
+// frames they are. One frame is not copied; several are, into buf, as far as it
+// goes.
+func gather(buf []byte, frames []wsframe.Frame, skip int) ([]byte, int) {
 	first := frames[0].Wire()[skip:]
-	if len(frames) == 1 || len(first)+frames[1].Len() > gatherBytes {
+	room := min(cap(buf), gatherBytes)
+	if len(frames) == 1 || len(first)+frames[1].Len() > room {
 		return first, 1
 	}
-	buf := f.gather[:0]
 	buf = append(buf, first...)
 	for i, frame := range frames[1:] {
-		if len(buf)+frame.Len() > gatherBytes {
+		if len(buf)+frame.Len() > room {
 			return buf, i + 1
 		}
 		buf = append(buf, frame.Wire()...)

@@ -12,8 +12,8 @@ import (
 
 // Every method from everywhere at once; the race detector is the judge.
 func TestHammer(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s := start(t, socket.Options{Engine: e, Limits: socket.Limits{OutboxBytes: 4096, CloseWait: 20 * time.Millisecond}})
+	onEngines(t, func(t *testing.T, e mode) {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{OutboxBytes: 4096, CloseWait: 20 * time.Millisecond}})
 		var wg sync.WaitGroup
 		stop := make(chan struct{})
 		for i := range 4 {

@@ -32,12 +32,25 @@ func TestMain(m *testing.M) {
 // patience bounds waiting for what must happen; no test expects it to run out.
 const patience = 30 * time.Second
 
-// engines are what every test of behaviour runs on.
-var engines = []socket.Engine{socket.Auto, socket.Portable}
+// mode is a way to hold sockets.
+type mode struct {
+	name   string
+	engine socket.Engine
+	writer socket.Writer
+}
 
-func onEngines(t *testing.T, test func(t *testing.T, e socket.Engine)) {
-	for _, e := range engines {
-		t.Run(string(e), func(t *testing.T) { test(t, e) })
+// modes are what every test of behaviour runs on.
+func modes() []mode {
+	return []mode{
+		{"write", socket.Auto, socket.WriteCalls},
+		{"uring", socket.Auto, socket.UringWriter},
+		{"portable", socket.Portable, socket.WriteCalls},
+	}
+}
+
+func onEngines(t *testing.T, test func(t *testing.T, e mode)) {
+	for _, e := range modes() {
+		t.Run(e.name, func(t *testing.T) { test(t, e) })
 	}
 }
 

@@ -75,6 +75,17 @@ const (
 	Portable Engine = "portable"
 )
 
+// Writer names a way of the epoll engine to write.
+type Writer string
+
+// The writers. [AutoWriter] is io_uring where the kernel has it and allows it,
+// else write(2).
+const (
+	AutoWriter  Writer = "auto"
+	WriteCalls  Writer = "write"
+	UringWriter Writer = "uring"
+)
+
 // Options of a [Server]. Listener and Open are required.
 type Options struct {
 	Listener net.Listener
@@ -85,6 +96,7 @@ type Options struct {
 	Fallback http.Handler                  // serves every other path; nil answers 404
 	Limits   Limits
 	Engine   Engine
+	Writer   Writer
 	Loops    int             // epoll loops and as many flushers; 0 for one per two processors
 	Abort    <-chan struct{} // closing it cuts a drain short; may be nil
 	Log      *slog.Logger
@@ -130,6 +142,7 @@ func (l Limits) frames() wsframe.Limits {
 func (o Options) withDefaults() Options {
 	o.Path = orDefault(o.Path, DefaultPath)
 	o.Engine = orDefault(o.Engine, Auto)
+	o.Writer = orDefault(o.Writer, AutoWriter)
 	o.Loops = orDefault(o.Loops, max(1, runtime.GOMAXPROCS(0)/2))
 	o.Limits = o.Limits.withDefaults()
 	if o.Log == nil {
@@ -148,12 +161,13 @@ func (o Options) validate() error {
 	case o.Open == nil:
 		return errors.New("socket: no handler")
 	}
-	switch o.Engine {
-	case Auto, Portable:
-		return nil
-	default:
+	if o.Engine != Auto && o.Engine != Portable {
 		return errors.New("socket: unknown engine " + string(o.Engine))
 	}
+	if o.Writer != AutoWriter && o.Writer != WriteCalls && o.Writer != UringWriter {
+		return errors.New("socket: unknown writer " + string(o.Writer))
+	}
+	return nil
 }
 
 func orDefault[T comparable](v, fallback T) T {

@@ -107,9 +107,9 @@ func TestHandshake(t *testing.T) {
 		{"head too large", request(ok, "Cookie: "+strings.Repeat("x", 9000)), 431, "Request Header Fields Too Large"},
 		{"long token", request(ok + "&token=" + strings.Repeat("x", 7000)), 101, ""},
 	}
-	onEngines(t, func(t *testing.T, e socket.Engine) {
+	onEngines(t, func(t *testing.T, e mode) {
 		s := start(t, socket.Options{
-			Engine: e,
+			Engine: e.engine, Writer: e.writer,
 			Origin: func(r *socket.Request) bool { return r.Origin == "https://good.test" },
 			Accept: func(r *socket.Request) socket.Decision {
 				var status int
@@ -180,8 +180,8 @@ func TestSlowHeadIsCutOff(t *testing.T) {
 }
 
 func TestSocketsPerAddress(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s := start(t, socket.Options{Engine: e, Limits: socket.Limits{PerIP: 2}})
+	onEngines(t, func(t *testing.T, e mode) {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{PerIP: 2}})
 		first, second := dial(t, s), dial(t, s)
 		first.text("a")
 		first.expect("a")

@@ -40,8 +40,8 @@ func record(t *testing.T, opts socket.Options) (*server, func() *recorder) {
 }
 
 func TestPause(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s, opened := record(t, socket.Options{Engine: e})
+	onEngines(t, func(t *testing.T, e mode) {
+		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		c := dial(t, s)
 		r := opened()
 		c.text("a")
@@ -64,8 +64,8 @@ func TestPause(t *testing.T) {
 
 // A pause that ends before the message's handler returns changes nothing.
 func TestPauseAndResumeAtOnce(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s := start(t, socket.Options{Engine: e, Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
+	onEngines(t, func(t *testing.T, e mode) {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
 			return handlerFunc(func(op wsframe.Opcode, data []byte) {
 				c.Pause()
 				c.Send(wsframe.New(op, data))
@@ -87,9 +87,9 @@ func (handlerFunc) Closed()                                  {}
 
 // A long stream survives pauses at any place of it, resumed by another goroutine.
 func TestPausesLoseNothing(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
+	onEngines(t, func(t *testing.T, e mode) {
 		limits := socket.Limits{OutboxBytes: 16 << 20} // the client writes ahead of its reading
-		s := start(t, socket.Options{Engine: e, Limits: limits, Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: limits, Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
 			n := 0
 			return handlerFunc(func(op wsframe.Opcode, data []byte) {
 				if n++; n%7 == 0 {
@@ -115,8 +115,8 @@ func TestPausesLoseNothing(t *testing.T) {
 }
 
 func TestCloseWhilePaused(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s, opened := record(t, socket.Options{Engine: e})
+	onEngines(t, func(t *testing.T, e mode) {
+		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		c := dial(t, s)
 		r := opened()
 		c.write(append(frame(1, true, "pause"), frame(1, true, "never")...))
@@ -131,8 +131,8 @@ func TestCloseWhilePaused(t *testing.T) {
 
 // The close frame comes behind what is queued; nothing comes behind it.
 func TestCloseIsLast(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s, opened := record(t, socket.Options{Engine: e})
+	onEngines(t, func(t *testing.T, e mode) {
+		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		c := dial(t, s)
 		r := opened()
 		want := make([]string, 0, 101)
@@ -156,8 +156,8 @@ func TestCloseIsLast(t *testing.T) {
 
 // A client that does not answer a close is dropped.
 func TestUnansweredClose(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s, opened := record(t, socket.Options{Engine: e, Limits: socket.Limits{CloseWait: 50 * time.Millisecond}})
+	onEngines(t, func(t *testing.T, e mode) {
+		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{CloseWait: 50 * time.Millisecond}})
 		c := dial(t, s)
 		opened().conn.Close(wsframe.CodeRestart, "")
 		c.expect("close 1012", "end")
@@ -166,8 +166,8 @@ func TestUnansweredClose(t *testing.T) {
 }
 
 func TestIdle(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s, opened := record(t, socket.Options{Engine: e, Limits: socket.Limits{Idle: 50 * time.Millisecond}})
+	onEngines(t, func(t *testing.T, e mode) {
+		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{Idle: 50 * time.Millisecond}})
 		quiet := dial(t, s)
 		paused := dial(t, s)
 		a, b := opened(), opened()
@@ -182,12 +182,12 @@ func TestIdle(t *testing.T) {
 
 // A client that reads nothing is closed; the others do not notice.
 func TestSlowReader(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
+	onEngines(t, func(t *testing.T, e mode) {
 		const sockets, messages = 20, 600
 		var mu sync.Mutex
 		var conns []*socket.Conn
 		s := start(t, socket.Options{
-			Engine: e,
+			Engine: e.engine, Writer: e.writer,
 			Limits: socket.Limits{CloseWait: 50 * time.Millisecond},
 			Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
 				mu.Lock()
@@ -244,31 +244,39 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// A client that stops for a while and then reads gets every byte in order.
-func TestStalledReaderCatchesUp(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s, opened := record(t, socket.Options{Engine: e, Limits: socket.Limits{OutboxBytes: 64 << 20}})
-		c := dial(t, s)
-		r := opened()
-		const messages = 4000
-		body := strings.Repeat("y", 5000)
-		for i := range messages {
-			r.conn.Send(wsframe.New(wsframe.Text, []byte(fmt.Sprintf("%d %s", i, body[:i%5000]))))
+// Clients that stop for a while and then read get every byte in order.
+func TestStalledReadersCatchUp(t *testing.T) {
+	onEngines(t, func(t *testing.T, e mode) {
+		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{OutboxBytes: 64 << 20}})
+		const sockets, messages = 6, 800
+		var clients []*client
+		var conns []*socket.Conn
+		for range sockets {
+			clients = append(clients, dial(t, s))
+			conns = append(conns, opened().conn)
 		}
-		if e == socket.Auto {
-			eventually(t, "the kernel's buffer is full", func() bool { return s.Stats().WriteStalls > 0 })
+		text := func(i int) string { return fmt.Sprintf("%d %s", i, strings.Repeat("y", i*13%5000)) }
+		for i := range messages {
+			for _, c := range conns {
+				c.Send(wsframe.New(wsframe.Text, []byte(text(i))))
+			}
+		}
+		if e.engine == socket.Auto {
+			eventually(t, "the kernel's buffers are full", func() bool { return s.Stats().WriteStalls >= sockets })
 		}
 		for i := range messages {
-			c.expect(fmt.Sprintf("%d %s", i, body[:i%5000]))
+			for _, c := range clients {
+				c.expect(text(i))
+			}
 		}
 	})
 }
 
 // Closed comes exactly once, however a connection ends.
 func TestThousandsOfConnects(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
+	onEngines(t, func(t *testing.T, e mode) {
 		var opened, closed atomic.Int64
-		s := start(t, socket.Options{Engine: e, Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
 			opened.Add(1)
 			return &echo{conn: c, closed: func() { closed.Add(1) }}
 		}})
@@ -301,8 +309,8 @@ func TestThousandsOfConnects(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
-		s := start(t, socket.Options{Engine: e, Limits: socket.Limits{Drain: 200 * time.Millisecond}})
+	onEngines(t, func(t *testing.T, e mode) {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{Drain: 200 * time.Millisecond}})
 		clients := make([]*client, 100)
 		for i := range clients {
 			clients[i] = dial(t, s)
@@ -327,10 +335,10 @@ func TestDrain(t *testing.T) {
 
 // Abort ends a drain whose clients do not answer.
 func TestAbort(t *testing.T) {
-	onEngines(t, func(t *testing.T, e socket.Engine) {
+	onEngines(t, func(t *testing.T, e mode) {
 		abort := make(chan struct{})
 		s := start(t, socket.Options{
-			Engine: e, Abort: abort,
+			Engine: e.engine, Writer: e.writer, Abort: abort,
 			Limits: socket.Limits{Drain: time.Hour, CloseWait: time.Hour},
 		})
 		c := dial(t, s)
