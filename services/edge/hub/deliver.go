@@ -23,12 +23,13 @@ func (m *Message) Frame() wsframe.Frame {
 	return m.frame
 }
 
-// Deliver hands b to every subscriber of its topic but the excepted connection.
-// It never blocks: a subscriber that is too slow closes its own socket.
-func (h *Hub) Deliver(b channel.Broadcast) {
+// Deliver hands b to every subscriber of its topic but the excepted connection,
+// and returns how many there were. It never blocks: a subscriber that is too
+// slow closes its own socket.
+func (h *Hub) Deliver(b channel.Broadcast) (subscribers int) {
 	if b.Validate() != nil {
 		h.counts.dropped[reasonInvalid].Add(1)
-		return
+		return 0
 	}
 	var except uint64 // ids start at 1
 	if b.Except.Edge == h.edge {
@@ -40,19 +41,21 @@ func (h *Hub) Deliver(b channel.Broadcast) {
 	t := sh.topics[b.Topic]
 	if t == nil || !t.confirmed || len(t.members) == 0 {
 		h.counts.dropped[reasonNoSubscriber].Add(1)
-		return
+		return 0
 	}
-	h.counts.delivered.Add(t.deliver(&Message{broadcast: b}, except))
+	n := t.deliver(&Message{broadcast: b}, except)
+	h.counts.delivered.Add(uint64(n)) //nolint:gosec // a count
+	return n
 }
 
-func (t *topic) deliver(m *Message, except uint64) uint64 {
+func (t *topic) deliver(m *Message, except uint64) int {
 	if except == 0 {
 		for _, s := range t.members {
 			s.Deliver(m)
 		}
-		return uint64(len(t.members))
+		return len(t.members)
 	}
-	n := uint64(0)
+	n := 0
 	for _, s := range t.members {
 		if s.seat().Connection != except {
 			s.Deliver(m)

@@ -107,10 +107,12 @@ func (u *Uplink) traced(b channel.Broadcast, done func(error)) (channel.Broadcas
 // deliver hands one delivery to the hub, in a span if its message is sampled.
 func (u *Uplink) deliver(ctx context.Context, local Local, b *meshv1.Broadcast) {
 	u.metrics.deliveries.Add(1)
-	if len(b.GetTrace()) > 0 {
-		_, span := u.deps.Tracer.Start(telemetry.Context(ctx, b.GetTrace()), "edge deliver",
-			trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attribute.String("skein.topic", b.GetTopic())))
-		defer span.End()
+	if len(b.GetTrace()) == 0 {
+		local.Deliver(decode(b))
+		return
 	}
-	local.Deliver(decode(b))
+	_, span := u.deps.Tracer.Start(telemetry.Context(ctx, b.GetTrace()), "edge deliver",
+		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attribute.String("skein.topic", b.GetTopic())))
+	defer span.End()
+	span.SetAttributes(attribute.Int("skein.subscribers", local.Deliver(decode(b))))
 }

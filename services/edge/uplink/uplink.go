@@ -54,8 +54,9 @@ type Deps struct {
 type Local interface {
 	// Confirm ends the wait of a topic's first subscribers.
 	Confirm(topic string, err error)
-	// Deliver hands a broadcast to the subscribers of its topic.
-	Deliver(b channel.Broadcast)
+	// Deliver hands a broadcast to the subscribers of its topic and returns how
+	// many there are.
+	Deliver(b channel.Broadcast) (subscribers int)
 	// Fail ends the subscriptions of topics that no owner can serve.
 	Fail(match func(topic string) bool)
 }
