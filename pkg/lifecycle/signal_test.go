@@ -16,9 +16,9 @@ const child = "SKEIN_TEST_SIGNAL_CHILD"
 func TestUntilSignal(t *testing.T) {
 	if os.Getenv(child) != "" {
 		ctx := lifecycle.UntilSignal(t.Context())
-		os.Stdout.WriteString("r") //nolint:errcheck // the parent fails if it does not come
+		os.Stdout.WriteString("r") // the parent fails if it does not come
 		<-ctx.Done()
-		os.Stdout.WriteString("d") //nolint:errcheck // likewise
+		os.Stdout.WriteString("d") // likewise
 		select {}
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestUntilSignal$")
@@ -50,7 +50,7 @@ func TestUntilSignal(t *testing.T) {
 		select {
 		case err := <-exited:
 			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM { //nolint:forcetypeassert // POSIX only
+			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM { // POSIX only
 				t.Fatalf("child ended with %v, want death by SIGTERM", err)
 			}
 			return
