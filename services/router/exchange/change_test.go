@@ -1,6 +1,7 @@
 package exchange_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -128,5 +129,45 @@ func TestTakeOver(t *testing.T) {
 				t.Errorf("receivers %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// Many rows travel in several messages, of which only the last is complete; the
+// new owner has all of them then.
+func TestHandOverOfManyRows(t *testing.T) {
+	b, heir := newBench(t, member("other", ready)), newBench(t, member("other", ready))
+	link := &wire{}
+	b.LinkUp("other", link)
+	e, _ := b.attach("a")
+	var topics []string
+	for i := range 30000 {
+		if topic := fmt.Sprint("room:", i); b.Topic(topic).Owner == "self" {
+			topics = append(topics, topic)
+		}
+	}
+	b.announce(e, topics...)
+	b.SetMembers([]*meshv1.Member{member("other", ready), member("self", leaving)})
+	b.HandOver()
+
+	// The heir plays "self", so that it gets the rows of "other" in its own test.
+	heir.LinkUp("other", &wire{})
+	in := heir.Accept("other", &relay{})
+	at, _ := heir.attach("a")
+	heir.announce(at)
+	heir.SetMembers([]*meshv1.Member{member("other", leaving), member("self", ready)})
+	messages, got := 0, 0
+	for _, m := range link.controls {
+		for _, rows := range m.GetRows() {
+			messages++
+			got += len(rows.GetTopics())
+			if synced := heir.Edges()[0].Synced; synced {
+				t.Error("synced before all rows are there")
+			}
+			rows.View = heir.View().GetHash()
+			heir.Heard(in, &meshv1.PeerRequest{Rows: []*meshv1.HandedRows{rows}})
+		}
+	}
+	if messages < 2 || got != len(topics) || !heir.Edges()[0].Synced || heir.Stats().EdgeRows != len(topics) {
+		t.Errorf("%d rows in %d messages, heir %+v", got, messages, heir.Edges()[0])
 	}
 }
