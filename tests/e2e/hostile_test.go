@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -214,17 +215,14 @@ func slowReader(t *testing.T, f *fleet) {
 	if _, _, err := slow.read(); err != nil {
 		t.Fatal(err)
 	}
-	got := make(chan struct{}, 2*count)
-	twin := connect(t, f.edges[0], func(message) { got <- struct{}{} })
+	var got atomic.Int64
+	twin := connect(t, f.edges[0], func(message) { got.Add(1) })
 	twin.join(t, topic)
 	busy := connect(t, f.edges[1], nil)
 	busy.join(t, topic)
 	padding := strings.Repeat("x", 4000)
-	var replies sync.WaitGroup
 	for i := range count {
-		replies.Add(1)
 		err := busy.ask(topic, "flood", map[string]any{"i": i, "padding": padding}, func(status string, response json.RawMessage) {
-			defer replies.Done()
 			if status != "ok" {
 				t.Errorf("push %d: %s %s", i, status, response)
 			}
@@ -232,15 +230,8 @@ func slowReader(t *testing.T, f *fleet) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i%50 == 49 {
-			within(t, 20*time.Second, "the replies come", replies.Wait) // at a pace that a good client keeps up with
-		}
-	}
-	for range count {
-		select {
-		case <-got:
-		case <-time.After(10 * time.Second):
-			t.Fatal("the twin of the slow reader did not get everything")
+		if i%20 == 19 { // at a pace that a good client keeps up with, on any machine
+			eventually(t, 20*time.Second, "the twin gets everything", func() bool { return got.Load() == int64(i+1) || twin.err() != nil })
 		}
 	}
 	twin.stays(t, "the twin")
@@ -330,7 +321,17 @@ func joinFlood(t *testing.T, f *fleet) {
 			t.Fatal(err)
 		}
 	}
-	within(t, 30*time.Second, "every join is answered", joins.Wait)
+	answered := make(chan struct{})
+	go func() { joins.Wait(); close(answered) }()
+	select {
+	case <-answered:
+	case <-flood.gone: // cutting off who does not read as fast as it asks is fine, too
+		t.Logf("the flood was cut off: %v", flood.err())
+	case <-time.After(30 * time.Second):
+		t.Error("joins were not answered")
+	}
+	mu.Lock()
+	defer mu.Unlock()
 	if counts["ok"] != 100 {
 		t.Errorf("%d joins of one socket were accepted, want 100", counts["ok"])
 	}
