@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 
 	"google.golang.org/grpc"
 
@@ -45,9 +44,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	if cfg.ID == "" {
 		cfg.ID = cluster.NewID()
 	}
-	if getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	tel, err := telemetry.New(ctx, cfg.Config, telemetry.Identity{Service: "skein-edge", ID: cfg.ID, Version: version.Version}, stderr)
 	if err != nil {
 		return err
@@ -63,10 +59,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	tel.Log.InfoContext(ctx, "edge starts", "listen", deps.Clients.Addr().String(), "routers", cfg.Routers, "version", version.Version)
 	return lifecycle.Run(ctx, tel, e)
 }
-
-// gcPercent trades memory that is idle anyway for collections: an edge's heap
-// is small, what it allocates is mostly messages on their way.
-const gcPercent = 200
 
 // listen opens the edge's ports. An address that is empty opens none.
 func listen(ctx context.Context, cfg edge.Config, tel *telemetry.Telemetry) (edge.Deps, error) {
