@@ -39,6 +39,7 @@ type Sockets struct {
 	Timeout       time.Duration `conf:"timeout" usage:"how long a socket may be silent; clients send a heartbeat each 30s, so less disconnects quiet ones"`
 	Handshake     time.Duration `conf:"handshake-timeout" usage:"how long a connection may take for its request"`
 	Engine        string        `conf:"engine" usage:"how sockets are held: auto for epoll where it is possible, or portable"`
+	Writer        string        `conf:"writer" usage:"how the epoll engine writes: auto for io_uring where kernel and container allow it, write for write(2), or uring to be warned when it has to be write(2)"`
 	Loops         int           `conf:"loops" usage:"epoll loops; 0 for one for each two processors"`
 }
 
@@ -68,6 +69,7 @@ func Default() Config {
 			Timeout:       limits.Idle,
 			Handshake:     limits.Handshake,
 			Engine:        string(socket.Auto),
+			Writer:        string(socket.AutoWriter),
 		},
 		Draining: Draining{Delay: 500 * time.Millisecond, Spread: limits.Drain, Wait: limits.CloseWait},
 		Config:   telemetry.Default(),
@@ -124,6 +126,11 @@ func (s Sockets) validate(check func(ok bool, format string, args ...any)) error
 	case socket.Auto, socket.Portable:
 	default:
 		check(false, "engine: %q is neither auto nor portable", s.Engine)
+	}
+	switch socket.Writer(s.Writer) {
+	case socket.AutoWriter, socket.WriteCalls, socket.UringWriter:
+	default:
+		check(false, "writer: %q is none of auto, write and uring", s.Writer)
 	}
 	_, err := parseOrigins(s.CheckOrigin)
 	return err

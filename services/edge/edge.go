@@ -80,6 +80,7 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 		Fallback: deps.Page,
 		Limits:   cfg.limits(),
 		Engine:   socket.Engine(cfg.Engine),
+		Writer:   socket.Writer(cfg.Writer),
 		Loops:    cfg.Loops,
 		Log:      tel.Log,
 		Meter:    tel.Meter,

@@ -72,7 +72,7 @@ func TestEveryProblemIsReported(t *testing.T) {
 	cfg := Default()
 	cfg.ID, cfg.Listen, cfg.Admin, cfg.Agent = "a b", "", "x", "y"
 	cfg.Routers, cfg.UplinkBytes = []string{""}, 1
-	cfg.Sockets = Sockets{CheckOrigin: []string{"x y"}, SocketsPerIP: -1, Loops: -1, Engine: "steam"}
+	cfg.Sockets = Sockets{CheckOrigin: []string{"x y"}, SocketsPerIP: -1, Loops: -1, Engine: "steam", Writer: "quill"}
 	cfg.Draining = Draining{Delay: -1}
 	cfg.TraceRatio = 2
 	err := cfg.Validate()
@@ -81,7 +81,7 @@ func TestEveryProblemIsReported(t *testing.T) {
 	}
 	for _, name := range []string{
 		"id", "listen", "admin", "agent", "routers", "uplink-bytes", "outbox-bytes", "send-buffer", "max-frame-size", "max-joins",
-		"max-unanswered", "sockets-per-ip", "timeout", "handshake-timeout", "loops", "engine", "check-origin", "drain-delay", "trace-ratio",
+		"max-unanswered", "sockets-per-ip", "timeout", "handshake-timeout", "loops", "engine", "writer", "check-origin", "drain-delay", "trace-ratio",
 	} {
 		if !strings.Contains("\n"+err.Error(), "\n"+name+":") {
 			t.Errorf("%s is missing in\n%v", name, err)
