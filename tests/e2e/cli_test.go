@@ -101,7 +101,7 @@ func TestBadFlags(t *testing.T) {
 		{"skein-edge", []string{"--no-such-flag", "--listen", "nowhere", "--outbox-bytes", "many"}, []string{"no-such-flag", "listen", "outbox-bytes"}},
 		{"skein-router", []string{"--grpc", "nowhere", "--gossip", "", "--id", ""}, []string{"grpc", "gossip"}},
 		{"skein-presence", []string{"--bogus", "--grpc", "nowhere"}, []string{"bogus", "grpc"}},
-		{"skein", []string{"dev", "--listen", "nowhere", "--bogus"}, []string{"bogus"}},
+		{"skein", []string{"dev", "--listen", "nowhere", "--bogus", "--max-joins", "0"}, []string{"bogus", "listen", "max-joins"}},
 		{"skein", []string{"member"}, []string{"member"}},
 	} {
 		t.Run(c.binary+" "+strings.Join(c.args, " "), func(t *testing.T) {
