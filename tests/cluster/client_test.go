@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -215,8 +216,7 @@ func (c *client) payloads(topic, event string) []string {
 func (c *client) numbers(topic, event string) []int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := c.numbered[topic+" "+event]
-	return all[:len(all):len(all)]
+	return slices.Clip(c.numbered[topic+" "+event])
 }
 
 // order returns "event payload" of everything of a topic.
