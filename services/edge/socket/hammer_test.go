@@ -61,3 +61,27 @@ func TestHammer(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// A client that pings and reads no pong is a slow reader, not a memory leak.
+func TestPingFlood(t *testing.T) {
+	onEngines(t, func(t *testing.T, e mode) {
+		s := start(t, socket.Options{
+			Engine: e.engine, Writer: e.writer,
+			Limits: socket.Limits{OutboxBytes: 16 << 10, CloseWait: 20 * time.Millisecond},
+		})
+		rude, kind := dial(t, s), dial(t, s)
+		pings := []byte(strings.Repeat(string(frame(wsframe.Ping, true, strings.Repeat("p", 125))), 500))
+		var flood sync.WaitGroup
+		flood.Go(func() {
+			for {
+				if _, err := rude.Write(pings); err != nil {
+					return
+				}
+			}
+		})
+		eventually(t, "the flood is cut off", func() bool { return s.Stats().SlowClosed == 1 && s.Count() == 1 })
+		flood.Wait()
+		kind.text("still here")
+		kind.expect("still here")
+	})
+}
