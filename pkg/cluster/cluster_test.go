@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/cluster/clustertest"
 )
@@ -31,7 +32,7 @@ func TestLocal(t *testing.T) {
 }
 
 func TestLocalLeaveIsForGood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		registry := cluster.NewRegistry()
 		a, b := registry.Member(clustertest.Router("a")), registry.Member(clustertest.Router("b"))
 		go func() { _ = a.Run(t.Context()) }()

@@ -7,10 +7,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/skein-mesh/skein/pkg/bubble"
 )
 
 // trace records what components do, in order.
@@ -37,7 +38,7 @@ func (t *trace) component(name string, result error) Component {
 }
 
 func TestStopsLastToFirstOneByOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var tr trace
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -54,7 +55,7 @@ func TestStopsLastToFirstOneByOne(t *testing.T) {
 
 func TestOneComponentThatReturnsStopsAll(t *testing.T) {
 	for name, result := range map[string]error{"with an error": errors.New("port is gone"), "without": nil} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			var tr trace
 			began := time.Now()
 			err := Run(t.Context(), tr.component("a", nil), Func(func(context.Context) error {
@@ -75,7 +76,7 @@ func TestOneComponentThatReturnsStopsAll(t *testing.T) {
 }
 
 func TestAllErrorsAreReturned(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var tr trace
 		first, last := errors.New("first"), errors.New("last")
 		ctx, cancel := context.WithCancel(t.Context())
@@ -92,7 +93,7 @@ func TestNobodyLosesWhatItStandsOn(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 6).Draw(rt, "components")
 		fails := rapid.IntRange(-1, n-1).Draw(rt, "fails first, or none")
-		synctest.Test(t, func(*testing.T) {
+		bubble.Test(t, func(*testing.T) {
 			stopped := make([]bool, n)
 			components := make([]Component, n)
 			for i := range components {

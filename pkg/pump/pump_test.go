@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/pump"
 	"github.com/skein-mesh/skein/pkg/queue"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
@@ -104,7 +104,7 @@ func numbers() *queue.Queue[uint64] { return queue.New(64<<20, func(uint64) int 
 func ignore[M any](*M) error { return nil }
 
 func TestBothDirectionsKeepTheirOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		const n = 5000
 		var got []string
 		var mu sync.Mutex
@@ -161,7 +161,7 @@ func TestBothDirectionsKeepTheirOrder(t *testing.T) {
 }
 
 func TestLargeItemsTravelInSeveralMessages(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		got := make(chan int, 100)
 		c := serve(t, func(stream meshv1.MeshService_PeerServer) error {
 			return answers(numbers(), func(m *request) error {
@@ -190,7 +190,7 @@ func TestLargeItemsTravelInSeveralMessages(t *testing.T) {
 
 // A stream on which nothing happens lives on its beats.
 func TestQuietStreamLives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := serve(t, func(stream meshv1.MeshService_PeerServer) error {
 			return answers(numbers(), ignore[request]).Server(stream.Context(), stream)
 		})
@@ -204,7 +204,7 @@ func TestQuietStreamLives(t *testing.T) {
 }
 
 func TestSilentServerIsNoticed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := serve(t, func(stream meshv1.MeshService_PeerServer) error {
 			<-stream.Context().Done() // reads and says nothing
 			return nil
@@ -220,7 +220,7 @@ func TestSilentServerIsNoticed(t *testing.T) {
 // Even a client whose messages are not taken in notices: its sender is stuck in
 // flow control.
 func TestSilentServerIsNoticedByAStuckSender(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := serve(t, func(stream meshv1.MeshService_PeerServer) error {
 			<-stream.Context().Done()
 			return nil
@@ -236,7 +236,7 @@ func TestSilentServerIsNoticedByAStuckSender(t *testing.T) {
 }
 
 func TestSilentClientIsNoticed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ended := make(chan error, 1)
 		c := serve(t, func(stream meshv1.MeshService_PeerServer) error {
 			err := answers(numbers(), ignore[request]).Server(stream.Context(), stream)
@@ -253,7 +253,7 @@ func TestSilentClientIsNoticed(t *testing.T) {
 }
 
 func TestRefusedMessageEndsTheStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := serve(t, func(stream meshv1.MeshService_PeerServer) error {
 			return answers(numbers(), func(*request) error {
 				return status.Error(codes.InvalidArgument, "no")
@@ -272,7 +272,7 @@ func TestRefusedMessageEndsTheStream(t *testing.T) {
 }
 
 func TestServerMayEndItsStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		kicked := errors.New("kicked")
 		c := serve(t, func(stream meshv1.MeshService_PeerServer) error {
 			ctx, cancel := context.WithCancelCause(stream.Context())
@@ -290,7 +290,7 @@ func TestServerMayEndItsStream(t *testing.T) {
 }
 
 func TestConnectionThatNeverComes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := dial(t, func(ctx context.Context, _ string) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()

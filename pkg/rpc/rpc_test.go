@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
@@ -57,7 +57,7 @@ func serve(t *testing.T, log *slog.Logger, admin fakeAdmin) (conn *grpc.ClientCo
 }
 
 func TestHealthReflectionAndCalls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		conn, stop := serve(t, slog.New(slog.DiscardHandler), fakeAdmin{members: func(context.Context) (*adminv1.MembersResponse, error) {
 			return &adminv1.MembersResponse{Self: "r1"}, nil
 		}})
@@ -90,7 +90,7 @@ func TestOnlyUnexpectedFailuresAreLogged(t *testing.T) {
 	for code, logged := range map[codes.Code]bool{
 		codes.OK: false, codes.Unavailable: false, codes.InvalidArgument: false, codes.Internal: true, codes.Unknown: true,
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			var out bytes.Buffer
 			conn, stop := serve(t, slog.New(slog.NewTextHandler(&out, nil)), fakeAdmin{members: func(context.Context) (*adminv1.MembersResponse, error) {
 				return &adminv1.MembersResponse{}, status.Error(code, "broken")
@@ -105,7 +105,7 @@ func TestOnlyUnexpectedFailuresAreLogged(t *testing.T) {
 }
 
 func TestServeDoesNotWaitForEverForACall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		entered := make(chan struct{})
 		conn, stop := serve(t, slog.New(slog.DiscardHandler), fakeAdmin{members: func(ctx context.Context) (*adminv1.MembersResponse, error) {
 			close(entered)

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/skein-mesh/skein/pkg/bubble"
 )
 
 func TestOriginsThatMayConnect(t *testing.T) {
@@ -133,7 +134,7 @@ func TestAgentAnswersOneLineAndCloses(t *testing.T) {
 }
 
 func TestAgentDoesNotWaitForAClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		client, server := net.Pipe() // nobody reads
 		began := time.Now()
 		answer(server, agentUp)

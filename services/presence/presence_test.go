@@ -14,6 +14,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/cluster"
 	meshrpc "github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
@@ -70,7 +71,7 @@ func (i *instance) elected(t *testing.T) string {
 }
 
 func TestLowestReadyInstancePlans(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		registry := cluster.NewRegistry()
 		b := start(t, registry, "presence-b")
 		if got := b.elected(t); got != "presence-b" {
@@ -89,7 +90,7 @@ func TestLowestReadyInstancePlans(t *testing.T) {
 }
 
 func TestStatesAreTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		registry := cluster.NewRegistry()
 		observer := registry.Member(cluster.Member{ID: "observer", Incarnation: 1, Role: cluster.RoleRouter, State: cluster.StateReady, Address: "x:1"})
 		watching, stop := context.WithCancel(t.Context())
@@ -128,7 +129,7 @@ func TestStatesAreTold(t *testing.T) {
 }
 
 func TestReadyWaitsForSeeds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var joined bool
 		member := cluster.NewRegistry().Member(cluster.Member{ID: "a", Incarnation: 1, Role: cluster.RolePresence, State: cluster.StateJoining, Address: "a:1"})
 		p, err := presence.New(presence.Deps{
@@ -159,7 +160,7 @@ func TestReadyWaitsForSeeds(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := start(t, cluster.NewRegistry(), "presence-a")
 		defer p.stop()
 		resp, err := healthv1.NewHealthClient(p.conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
@@ -170,7 +171,7 @@ func TestHealth(t *testing.T) {
 }
 
 func TestStopIsQuickWithStreamsOpen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := start(t, cluster.NewRegistry(), "presence-a")
 		stream, err := presencev1.NewFleetServiceClient(p.conn).Watch(t.Context(), &presencev1.WatchRequest{})
 		if err != nil {

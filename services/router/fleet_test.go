@@ -8,12 +8,12 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	"github.com/skein-mesh/skein/pkg/rpc"
@@ -51,7 +51,7 @@ type node struct {
 // inFleet runs a test with n routers that are ready.
 func inFleet(t *testing.T, n int, test func(t *testing.T, f *fleet)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		f := &fleet{
 			t: t, registry: cluster.NewRegistry(), config: router.Default(),
 			listeners: map[string]*bufconn.Listener{}, conns: map[string][]net.Conn{},

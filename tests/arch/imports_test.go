@@ -30,6 +30,7 @@ var layers = []struct {
 	{"services/router/", []string{"pkg/", "proto/gen/"}},
 	{"services/presence/", []string{"pkg/", "proto/gen/"}},
 
+	{"pkg/bubble/", nil},
 	{"pkg/channel/", nil},
 	{"pkg/ring/", nil},
 	{"pkg/queue/", nil},
@@ -39,7 +40,7 @@ var layers = []struct {
 	{"pkg/version/", nil},
 	{"pkg/phx/", []string{"pkg/channel/", "pkg/wsframe/"}},
 	{"pkg/pump/", []string{"pkg/queue/"}},
-	{"pkg/cluster/", []string{"pkg/lifecycle/", "proto/gen/skein/mesh/"}},
+	{"pkg/cluster/", []string{"pkg/bubble/", "pkg/lifecycle/", "proto/gen/skein/mesh/"}},
 	{"pkg/", []string{"pkg/"}},
 
 	{"proto/gen/", []string{"proto/gen/"}},

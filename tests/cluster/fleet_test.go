@@ -7,11 +7,11 @@ import (
 	"os"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/cluster/clustertest"
 	"github.com/skein-mesh/skein/pkg/cluster/serf"
@@ -115,7 +115,7 @@ type size struct {
 // runs at the end is stopped.
 func run(t *testing.T, s size, f func(*fleet)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := &fleet{
 			t: t, network: newNetwork(s.seed),
 			gossip: clustertest.NewNetwork(clustertest.Options{Loss: 0.02, Delay: time.Millisecond, Seed: s.seed}),

@@ -3,9 +3,9 @@ package clustertest
 import (
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/cluster"
 )
 
@@ -20,7 +20,7 @@ const Within = 3 * time.Second
 // virtual minute to end: serf does not wait for its own goroutines.
 func Bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) //nolint:forbidigo // virtual time
 		f(t)
 	})

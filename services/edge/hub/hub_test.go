@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	"pgregory.net/rapid"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/channel"
 	"github.com/skein-mesh/skein/pkg/phx"
 	"github.com/skein-mesh/skein/pkg/wsframe"
@@ -245,7 +246,7 @@ func TestIfSeated(t *testing.T) {
 }
 
 func TestLinger(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h, mesh := newHub(t)
 		var wait sync.WaitGroup
 		defer wait.Wait()

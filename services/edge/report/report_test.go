@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/cluster"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 )
@@ -87,7 +88,7 @@ func (f *fleet) dial(address string) (*grpc.ClientConn, error) {
 }
 
 func TestReportsEachSecondToEveryInstance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		f := &fleet{listeners: map[string]*bufconn.Listener{}}
 		one, first := f.serve("one")
 		defer first.Stop()

@@ -10,18 +10,18 @@ import (
 	"math/big"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/valyala/fasthttp/fasthttputil"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/wsframe"
 	"github.com/skein-mesh/skein/services/edge/socket"
 )
 
-// bubble runs a server on an in-memory listener in virtual time.
-func bubble(t *testing.T, opts socket.Options, test func(t *testing.T, s *server, dial func() *client)) {
-	synctest.Test(t, func(t *testing.T) {
+// inBubble runs a server on an in-memory listener in virtual time.
+func inBubble(t *testing.T, opts socket.Options, test func(t *testing.T, s *server, dial func() *client)) {
+	bubble.Test(t, func(t *testing.T) {
 		ln := fasthttputil.NewInmemoryListener()
 		opts.Listener = ln
 		ctx, stop := context.WithCancel(t.Context())
@@ -51,7 +51,7 @@ func TestIdleInVirtualTime(t *testing.T) {
 		conn = c
 		return &echo{conn: c}
 	}}
-	bubble(t, opts, func(t *testing.T, _ *server, dial func() *client) {
+	inBubble(t, opts, func(t *testing.T, _ *server, dial func() *client) {
 		c := dial()
 		for range 3 {
 			time.Sleep(50 * time.Second) // virtual time
@@ -71,7 +71,7 @@ func TestIdleInVirtualTime(t *testing.T) {
 
 func TestDrainInVirtualTime(t *testing.T) {
 	opts := socket.Options{Open: echoes, Limits: socket.Limits{Drain: 100 * time.Millisecond}}
-	bubble(t, opts, func(t *testing.T, s *server, dial func() *client) {
+	inBubble(t, opts, func(t *testing.T, s *server, dial func() *client) {
 		clients := make([]*client, 10)
 		for i := range clients {
 			clients[i] = dial()

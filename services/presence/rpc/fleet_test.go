@@ -5,13 +5,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/ring"
 	"github.com/skein-mesh/skein/pkg/telemetry"
@@ -135,7 +135,7 @@ func TestSlowWatcherWaitsAlone(t *testing.T) {
 }
 
 func TestMembers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		router := func(id string, state cluster.State) cluster.Member {
 			return cluster.Member{ID: id, Incarnation: 7, Role: cluster.RoleRouter, State: state, Address: id + ":5000"}
 		}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	meshrpc "github.com/skein-mesh/skein/pkg/rpc"
@@ -46,7 +47,7 @@ var instance1 = cluster.Member{
 // inBubble runs f with an instance in virtual time.
 func inBubble(t *testing.T, f func(t *testing.T, i *instance)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i := start(t, self{instance1}, telemetry.Nop().Meter)
 		defer i.stop()
 		f(t, i)

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"google.golang.org/grpc/codes"
 
+	"github.com/skein-mesh/skein/pkg/bubble"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 	"github.com/skein-mesh/skein/services/presence/load"
 )
@@ -175,7 +176,7 @@ func TestSteadyEdgeStays(t *testing.T) {
 }
 
 func TestStopEndsStreams(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		i := start(t, self{instance1}, sdkmetric.NewMeterProvider().Meter("test"))
 		a := i.edge()
 		a.say(sample("a", 1, 10))
@@ -192,7 +193,7 @@ func TestStopEndsStreams(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		reader := sdkmetric.NewManualReader()
 		i := start(t, self{instance1}, sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("test"))
 		defer i.stop()
