@@ -210,6 +210,21 @@ func TestNothingWaitsLongerThanPatience(t *testing.T) {
 	}
 }
 
+func TestPublishThatWasGivenUpIsNotSentLater(t *testing.T) {
+	b := newBench(t)
+	s := b.attach("a", viewOf("a"))
+	stuck := b.publish("room:1", "1") // the stream takes nothing
+	b.pass(Patience + SweepInterval)
+	if !slices.Equal(*stuck, []error{channel.ErrUnavailable}) {
+		t.Fatalf("stuck: %v", *stuck)
+	}
+	b.publish("room:1", "2")
+	s.carryAll()
+	if got := payloads(s.carried); got != "2" {
+		t.Fatalf("sent %q", got)
+	}
+}
+
 func TestFullQueuesRefuse(t *testing.T) {
 	b := newBench(t)
 	big := string(make([]byte, 700<<10))

@@ -54,7 +54,7 @@ func (c *core) way(f *flow) *port {
 
 func (c *core) send(f *flow, out *port, p *publish) error {
 	p.message.Seq = out.window.next()
-	if out.out.Push(item{publish: &p.message, size: p.size()}) != nil {
+	if out.out.Push(item{publish: p, size: p.size()}) != nil {
 		return channel.ErrOverloaded
 	}
 	out.window.push(flight{f, p})
@@ -142,12 +142,12 @@ func publishError(e meshv1.PublishError) error {
 // abandon ends the publishes of a stream that broke: what it may have carried
 // failed, what it did not carry waits for the next way.
 func (c *core) abandon(p *port, fx *effects) {
-	sent := p.sent.Load()
+	last := p.sent.Load()
 	back := map[*flow][]*publish{} // flows that had something here, with what was not sent
 	for i, t := range p.window.entries {
 		switch seq := p.window.base + uint64(i) + 1; {
 		case t.publish == nil:
-		case seq <= sent:
+		case seq <= last:
 			t.flow.underWay--
 			fx.answer(t.publish, channel.ErrUnavailable)
 			back[t.flow] = append(back[t.flow], nil...)
@@ -178,6 +178,7 @@ func (c *core) expire(fx *effects) {
 		for i := p.window.head; i < len(p.window.entries); i++ {
 			if t := p.window.entries[i]; t.publish != nil && !t.publish.at.After(late) {
 				p.window.entries[i] = flight{}
+				t.publish.fate.CompareAndSwap(queued, givenUp)
 				c.landed(t, channel.ErrUnavailable, fx)
 			}
 		}

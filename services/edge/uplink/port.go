@@ -41,7 +41,7 @@ type waiting struct {
 // three fields is set.
 type item struct {
 	interest *meshv1.Interest
-	publish  *meshv1.Publish
+	publish  *publish
 	fenced   uint64
 	size     int // on the wire, roughly
 }
@@ -62,16 +62,20 @@ func (i item) cost() int {
 	return i.size
 }
 
-// pack is called by the stream's sender only.
+// pack is called by the stream's sender only. It leaves out the publishes that
+// waited here until they were given up.
 func (p *port) pack(items []item) *meshv1.AttachRequest {
 	m := &meshv1.AttachRequest{}
 	for _, it := range items {
 		switch {
 		case it.publish != nil:
+			if !it.publish.fate.CompareAndSwap(queued, sent) {
+				continue
+			}
 			if m.Publishes == nil {
 				m.Publishes = make([]*meshv1.Publish, 0, len(items))
 			}
-			m.Publishes = append(m.Publishes, it.publish)
+			m.Publishes = append(m.Publishes, &it.publish.message)
 		case it.interest != nil:
 			m.Interest = append(m.Interest, it.interest)
 		default:
@@ -109,10 +113,21 @@ type publish struct {
 	done func(error) // called once, outside the core's lock
 	at   time.Time   // when it came
 
+	// Either the stream's sender takes it, or the core gives it up: what its
+	// client was told has failed must not be sent later, behind its successors.
+	fate atomic.Uint32
+
 	message    meshv1.Publish
 	broadcast  meshv1.Broadcast
 	connection meshv1.Connection
 }
+
+// What became of a publish.
+const (
+	queued uint32 = iota
+	sent          // packed into a message
+	givenUp
+)
 
 func newPublish(b channel.Broadcast, done func(error), at time.Time) *publish {
 	p := &publish{done: done, at: at}
