@@ -170,7 +170,7 @@ func TestPromisedLengthIsNotAllocated(t *testing.T) {
 	}
 	runtime.ReadMemStats(&after)
 	allocated := (after.TotalAlloc - before.TotalAlloc) / times
-	if allocated > 8<<10 {
+	if allocated > 16<<10 { // the runtime allocates a little meanwhile
 		t.Errorf("a header of 20 bytes allocated %d", allocated)
 	}
 }
