@@ -96,7 +96,7 @@ func (s Stream[Item, Out, In]) send(ctx context.Context, send func(*Out) error, 
 	failed := func() error { // Send reports only io.EOF; Recv has the reason
 		select {
 		case <-received.done:
-			return received.err
+			return received.reason(ctx)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -112,7 +112,7 @@ func (s Stream[Item, Out, In]) send(ctx context.Context, send func(*Out) error, 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-received.done:
-			return received.err
+			return received.reason(ctx)
 		case <-beat.C:
 			if send(s.Beat()) != nil {
 				return failed()
@@ -147,6 +147,15 @@ type receiver struct {
 	done  chan struct{}
 	err   error        // valid once done is closed; nil if the peer closed cleanly
 	heard atomic.Int64 // messages received so far
+}
+
+// reason is why the stream of a receiver that is done ended: because ctx did, if
+// it did, since then Recv only reports that.
+func (r *receiver) reason(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return r.err
 }
 
 func receive[M any](recv func() (*M, error), handle func(*M) error) *receiver {
