@@ -30,7 +30,7 @@ type Config struct {
 // Sockets bounds client sockets.
 type Sockets struct {
 	CheckOrigin   []string      `conf:"check-origin" usage:"origins of pages that may connect: own for the host they ask for, off for all, or a list such as https://example.com,//*.example.org"`
-	OutboxBytes   int           `conf:"outbox-bytes" usage:"most bytes that may wait for one socket; a slower reader is closed with 1013"`
+	OutboxBytes   int           `conf:"outbox-bytes" usage:"bytes that may wait for one socket; one that stays over it for 2s, takes nothing at twice as much, or reaches eight times as much is closed with 1013"`
 	SendBuffer    int           `conf:"send-buffer" usage:"bytes of the kernel's send buffer of one socket"`
 	MaxFrameSize  int           `conf:"max-frame-size" usage:"most bytes of one message of a client; a larger one is closed with 1009"`
 	MaxJoins      int           `conf:"max-joins" usage:"most channels joined at once on one socket"`

@@ -64,7 +64,7 @@ func (c *Conn) Send(f wsframe.Frame) {
 		c.mu.Unlock()
 		return
 	}
-	if !c.out.fits(f, c.server.opts.Limits.OutboxBytes) {
+	if !c.out.fits(f, c.server.opts.Limits.OutboxBytes, c.server.now) {
 		c.out.discard()
 		c.beginClose(wsframe.CodeTryAgain, "reads too slowly", causeSlow)
 		c.mu.Unlock()

@@ -54,7 +54,7 @@ type Request struct {
 
 // Limits bound sockets. Zero means the default.
 type Limits struct {
-	OutboxBytes  int           // waiting for one socket, in bytes; over it the socket is closed with 1013 (256 KiB)
+	OutboxBytes  int           // waiting for one socket, in bytes; one that stays over it is closed with 1013 (256 KiB), see burstFactor
 	FrameBytes   int           // one frame of a client with its header (1 MiB)
 	MessageBytes int           // one message of a client over all of its fragments (1 MiB)
 	HeadBytes    int           // request line and header (8 KiB)

@@ -1,6 +1,10 @@
 package socket
 
-import "github.com/skein-mesh/skein/pkg/wsframe"
+import (
+	"time"
+
+	"github.com/skein-mesh/skein/pkg/wsframe"
+)
 
 // write writes what waits, until the close frame is written or the connection
 // breaks.
@@ -59,6 +63,7 @@ func (c *portableConn) writeAll(frames []wsframe.Frame) bool {
 		}
 		total += f.Len()
 	}
+	c.bound()
 	var err error
 	*buf, err = c.guest.uncork()
 	c.server.count.writeCalls.Add(1)
@@ -72,7 +77,18 @@ func (c *portableConn) writeAll(frames []wsframe.Frame) bool {
 		return false
 	}
 	c.mu.Lock()
-	c.out.written(total)
+	c.out.written(total, c.server.now)
 	c.mu.Unlock()
 	return true
+}
+
+// bound sets the deadline of the coming write anew if closing has begun: each
+// message that the package takes removes the one of [portableConn.limit].
+func (c *portableConn) bound() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase != open {
+		left := time.Duration(c.deadline - c.server.now())
+		_ = c.guest.SetWriteDeadline(time.Now().Add(left)) // it fails on a closed connection only
+	}
 }
