@@ -12,11 +12,13 @@ import (
 	gossip "github.com/hashicorp/serf/serf"
 )
 
-// Seeds are tried each second while this member knows nobody, and now and then
-// when it does: two halves of a fleet that forgot each other meet again there.
+// Seeds are tried each second while one of them is not a member, and resolved
+// anew now and then when all are: two halves of a fleet that forgot each other
+// meet again there. A seed that was restarted without seeds of its own is alone
+// until somebody does.
 const (
-	joinAlone      = time.Second
-	joinInCompany  = 10 * time.Second
+	joinMissing    = time.Second
+	joinComplete   = 10 * time.Second
 	resolveTimeout = 2 * time.Second
 )
 
@@ -33,13 +35,13 @@ func (s *Serf) joinSeeds(ctx context.Context, agent *gossip.Serf) {
 		return
 	}
 	for attempt := 0; ; attempt++ {
-		reached := s.joinOnce(ctx, agent)
+		reached, missing := s.joinOnce(ctx, agent)
 		if !reached && attempt%10 == 0 && ctx.Err() == nil {
 			s.config.Log.Warn("gossip: no seed can be reached yet", "seeds", s.seeds.list)
 		}
-		wait := joinInCompany
-		if len(s.Members()) == 1 {
-			wait = joinAlone
+		wait := joinComplete
+		if missing {
+			wait = joinMissing
 		}
 		select {
 		case <-ctx.Done():
@@ -50,17 +52,19 @@ func (s *Serf) joinSeeds(ctx context.Context, agent *gossip.Serf) {
 }
 
 // joinOnce tries every seed that is not a member yet and reports whether it
-// knows one at the end.
-func (s *Serf) joinOnce(ctx context.Context, agent *gossip.Serf) bool {
+// knows one at the end, and whether it does not know another.
+func (s *Serf) joinOnce(ctx context.Context, agent *gossip.Serf) (reached, missing bool) {
 	known := aliveAddresses(agent)
-	reached := false
-	for _, address := range s.seeds.addresses(ctx) {
+	addresses := s.seeds.addresses(ctx)
+	missing = len(addresses) == 0
+	for _, address := range addresses {
 		if ctx.Err() != nil {
-			return reached
+			return reached, true
 		}
 		if !slices.Contains(known, address) {
 			// The cause is logged by memberlist; others may be reached.
 			if n, err := agent.Join([]string{address}, true); err != nil || n == 0 {
+				missing = true
 				continue
 			}
 		}
@@ -70,7 +74,7 @@ func (s *Serf) joinOnce(ctx context.Context, agent *gossip.Serf) bool {
 		s.config.Log.Info("gossip: joined", "members", len(s.Members()))
 		s.signal()
 	}
-	return reached
+	return reached, missing
 }
 
 // addresses resolves every seed anew, "ip:port" each.

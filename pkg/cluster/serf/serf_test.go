@@ -188,6 +188,25 @@ func TestSeedsComeBackElsewhere(t *testing.T) {
 	})
 }
 
+// The first router of a fleet often has no seeds: restarted, it is alone, and
+// whoever publishes there is not heard, until those who know it look again.
+func TestSeedWithoutSeedsIsFoundAgain(t *testing.T) {
+	clustertest.Bubble(t, func(t *testing.T) {
+		f := newFleet(t, clustertest.Options{Delay: time.Millisecond})
+		nodes := f.three()
+		time.Sleep(time.Minute) // virtual time: nobody looks for seeds often any more
+		nodes[0].stop()
+		f.sees(nodes[1], f.within, "b", "c")
+		time.Sleep(10 * time.Second) // virtual time: they look at least once
+		d := f.start(clustertest.Router("d"), func(c *serf.Config) { c.Join = nil })
+		f.seeds(d)
+		for _, n := range []*node{nodes[1], nodes[2], d} {
+			f.sees(n, 2*time.Second, "b", "c", "d")
+		}
+		stopAll([]*node{nodes[1], nodes[2], d})
+	})
+}
+
 // A container is killed and restarted with the id its operator gave it, but
 // another address, before anyone noticed.
 func TestRestartWithNewAddressIsNotRefused(t *testing.T) {
