@@ -5,6 +5,8 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -190,21 +192,35 @@ func run(t *testing.T, name string, args ...string) (stdout, stderr string, code
 	return out.String(), problems.String(), cmd.ProcessState.ExitCode()
 }
 
-// addresses returns free addresses of loopback. They are held together until
-// all are known, so that they differ.
+// Ports of processes lie below those that the system gives to outgoing
+// connections: one of these could take a port before its process listens.
+const (
+	firstPort = 20000
+	ports     = 12000
+)
+
+// nextPort is the last port that was handed out, less firstPort. It begins
+// anywhere, and no port is handed out twice in a row.
+var nextPort = rand.N(ports)
+
+// addresses returns free addresses of loopback.
 func addresses(t *testing.T, n int) []string {
 	t.Helper()
-	list := make([]string, n)
-	for i := range list {
-		var config net.ListenConfig
-		l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	list := make([]string, 0, n)
+	for range ports {
+		if len(list) == n {
+			return list
 		}
-		defer l.Close() //nolint:revive // all at the end of the function, on purpose
-		list[i] = l.Addr().String()
+		nextPort = (nextPort + 1) % ports
+		var config net.ListenConfig
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+nextPort)
+		if l, err := config.Listen(t.Context(), "tcp", address); err == nil {
+			_ = l.Close() // it was only asked for
+			list = append(list, address)
+		}
 	}
-	return list
+	t.Fatal("no port is free")
+	return nil
 }
 
 // eventually polls until check holds, and fails the test when it does not in

@@ -123,15 +123,24 @@ export async function run(binary, args) {
   return output;
 }
 
-// Free ports of loopback, held together until all are known so that they differ.
+// Ports of processes lie below those that the system gives to outgoing
+// connections: one of these could take a port before its process listens.
+const firstPort = 20000;
+const ports = 12000;
+let nextPort = Math.floor(Math.random() * ports);
+
+// Free addresses of loopback; no port is handed out twice in a row.
 async function addresses(count) {
-  const servers = [];
-  for (let i = 0; i < count; i++) {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    servers.push(server);
+  const list = [];
+  for (let tries = 0; list.length < count; tries++) {
+    if (tries === ports) throw new Error("no port is free");
+    nextPort = (nextPort + 1) % ports;
+    const port = firstPort + nextPort;
+    const server = createServer().listen(port, "127.0.0.1");
+    const free = await once(server, "listening").then(() => true, () => false);
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    list.push(`127.0.0.1:${port}`);
   }
-  const list = servers.map((server) => `127.0.0.1:${server.address().port}`);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return list;
 }
