@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/skein-mesh/skein/cmd/skein/golden"
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
@@ -39,26 +40,14 @@ func skein(t *testing.T, env map[string]string, stdin string, args ...string) re
 	return result{code, stdout.String(), stderr.String()}
 }
 
-// golden compares output with a file; SKEIN_UPDATE=1 writes the file instead.
-// What differs from run to run is replaced by what replace says.
-func golden(t *testing.T, name, got string, replace ...string) {
+// compare is [golden.Compare]; what differs from run to run is replaced first, as
+// replace says.
+func compare(t *testing.T, name, got string, replace ...string) {
 	t.Helper()
 	for i := 0; i+1 < len(replace); i += 2 {
 		got = regexp.MustCompile(replace[i]).ReplaceAllString(got, replace[i+1])
 	}
-	path := filepath.Join("testdata", name)
-	if os.Getenv("SKEIN_UPDATE") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs:\n%s\nwant:\n%s", name, got, want)
-	}
+	golden.Compare(t, name, got)
 }
 
 // serve runs a gRPC server on the loopback until the test ends.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
+	"github.com/skein-mesh/skein/cmd/skein/golden"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 )
 
@@ -49,24 +49,6 @@ func watched(seconds, edges int) *history {
 	return h
 }
 
-// golden compares text with a file; SKEIN_UPDATE=1 writes the file instead.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if os.Getenv("SKEIN_UPDATE") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs:\n%s\nwant:\n%s", name, got, want)
-	}
-}
-
 func TestRender(t *testing.T) {
 	disagreeing := watched(8, 3)
 	disagreeing.add(Sample{Members: []Member{{"routers", "r1", "ready"}}, Agreement: "DISAGREEMENT: 1 by r1; 2 by r2;"}, noon())
@@ -84,7 +66,7 @@ func TestRender(t *testing.T) {
 		"empty.txt":  {newHistory(), screen{width: 80, height: 24}},
 		"bad.txt":    {disagreeing, screen{width: 80, height: 24}},
 	} {
-		golden(t, name, c.h.render(c.s)+"\n")
+		golden.Compare(t, name, c.h.render(c.s)+"\n")
 	}
 }
 
