@@ -26,10 +26,7 @@ func (x *Exchange) Publish(from Source, origin Origin, m *meshv1.Publish) {
 	topic := p.broadcast.GetTopic()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.stats.Publishes[from]++
-	x.published()
-	if p.broadcast == nil {
-		p.done(refused(meshv1.PublishError_PUBLISH_ERROR_UNAVAILABLE))
+	if !x.enter(from, p) {
 		return
 	}
 	l := x.lanes[topic]
@@ -53,10 +50,7 @@ func (x *Exchange) Forward(in *Inbound, m *meshv1.Publish) {
 	topic := p.broadcast.GetTopic()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.stats.Publishes[FromPeer]++
-	x.published()
-	if p.broadcast == nil {
-		p.done(refused(meshv1.PublishError_PUBLISH_ERROR_UNAVAILABLE))
+	if !x.enter(FromPeer, p) {
 		return
 	}
 	l := x.lanes[topic]
@@ -69,6 +63,17 @@ func (x *Exchange) Forward(in *Inbound, m *meshv1.Publish) {
 	}
 	x.stats.Parked++
 	x.hold(l, &l.parked, p)
+}
+
+// enter counts a publish and refuses an empty one. The caller holds mu.
+func (x *Exchange) enter(from Source, p publish) bool {
+	x.stats.Publishes[from]++
+	x.published()
+	if p.broadcast == nil {
+		p.done(refused(meshv1.PublishError_PUBLISH_ERROR_UNAVAILABLE))
+		return false
+	}
+	return true
 }
 
 // mayOrder reports whether this router owns topic and no earlier owner may
