@@ -18,7 +18,7 @@
 //
 // # Overload
 //
-// A socket that is more than Sockets.OutboxBytes behind is closed with 1013. A
+// A socket that stays more than Sockets.OutboxBytes behind is closed with 1013. A
 // client whose joins and pushes wait is not read meanwhile. A push that meets a
 // full uplink is answered with "overloaded", one without an owner for five
 // seconds with "unavailable". Nothing else waits.

@@ -19,7 +19,7 @@
 //
 // # Overload
 //
-// What waits for a socket is bounded by [Limits.OutboxBytes]. A socket whose
-// client reads too slowly is closed with 1013 and counted; others never wait
-// for it, because every write is non-blocking or the socket's own.
+// What waits for a socket is bounded by [Limits.OutboxBytes], in a burst by a
+// multiple of it. A socket whose client reads too slowly is closed with 1013 and
+// counted; others never wait for it, because every write is non-blocking or the socket's own.
 package socket
