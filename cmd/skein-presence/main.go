@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
-	"github.com/skein-mesh/skein/pkg/cluster/serf"
 	"github.com/skein-mesh/skein/pkg/conf"
+	"github.com/skein-mesh/skein/pkg/daemon"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
-	"github.com/skein-mesh/skein/pkg/telemetry"
-	"github.com/skein-mesh/skein/pkg/version"
 	"github.com/skein-mesh/skein/services/presence"
 )
 
@@ -35,41 +32,15 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	if err := conf.Load(&cfg, src); err != nil {
 		return err
 	}
-	if cfg.ID == "" {
-		cfg.ID = cluster.NewID()
-	}
-	tel, err := telemetry.New(ctx, cfg.Config, telemetry.Identity{Service: name, ID: cfg.ID, Version: version.Version}, stderr)
+	d, err := daemon.New(ctx, cfg, cluster.RolePresence, name, stderr)
 	if err != nil {
 		return err
 	}
-	var listen net.ListenConfig
-	services, err := listen.Listen(ctx, "tcp", cfg.GRPC)
-	if err != nil {
-		return fmt.Errorf("grpc: %w", err)
-	}
-	admin, err := listen.Listen(ctx, "tcp", cfg.Admin)
-	if err != nil {
-		return fmt.Errorf("admin: %w", err)
-	}
-	address, err := cluster.Reachable(services.Addr(), cfg.GRPCAdvertise)
-	if err != nil {
-		return fmt.Errorf("grpc-advertise: %w", err)
-	}
-	members, err := serf.New(serf.Config{
-		Settings: cfg.Settings,
-		Self: cluster.Member{
-			ID: cfg.ID, Incarnation: cluster.NewIncarnation(), Role: cluster.RolePresence,
-			State: cluster.StateJoining, Address: address, Version: version.Version,
-		},
-		Log: tel.Log, Meter: tel.Meter,
+	s, err := presence.New(presence.Deps{
+		Listener: d.Services, Membership: d.Members, Joined: d.Members.Joined, Telemetry: d.Telemetry,
 	})
 	if err != nil {
 		return err
 	}
-	p, err := presence.New(presence.Deps{Listener: services, Membership: members, Joined: members.Joined, Telemetry: tel})
-	if err != nil {
-		return err
-	}
-	tel.Log.InfoContext(ctx, "starting", "version", version.Version, "grpc", address, "gossip", cfg.Gossip, "admin", admin.Addr().String())
-	return lifecycle.Run(ctx, tel, members, tel.Admin(admin, p.Ready), p)
+	return d.Run(ctx, s)
 }

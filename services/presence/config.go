@@ -1,57 +1,6 @@
 package presence
 
-import (
-	"errors"
-	"fmt"
-	"net"
-
-	"github.com/skein-mesh/skein/pkg/cluster"
-	"github.com/skein-mesh/skein/pkg/cluster/serf"
-	"github.com/skein-mesh/skein/pkg/telemetry"
-)
-
-// Config is what an operator says about one presence instance.
-type Config struct {
-	ID            string `conf:"id" usage:"name of this instance, unique in the fleet (default: the host's name and a random suffix)"`
-	GRPC          string `conf:"grpc" usage:"address that the gRPC services listen on, host:port"`
-	GRPCAdvertise string `conf:"grpc-advertise" usage:"address that others reach the gRPC services at, host:port (default: the one they listen on)"`
-	Admin         string `conf:"admin" usage:"address of health, metrics and profiles, host:port"`
-
-	serf.Settings
-	telemetry.Config
-}
+import "github.com/skein-mesh/skein/pkg/daemon"
 
 // Default returns a configuration that works on one machine.
-func Default() Config {
-	return Config{
-		GRPC:     "127.0.0.1:6000",
-		Admin:    "127.0.0.1:6001",
-		Settings: serf.DefaultSettings(7947),
-		Config:   telemetry.Default(),
-	}
-}
-
-// Validate reports everything that is wrong with c.
-func (c Config) Validate() error {
-	var errs []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
-	if c.ID != "" {
-		errs = append(errs, cluster.CheckID(c.ID))
-	}
-	address := func(name, value string) {
-		_, _, err := net.SplitHostPort(value)
-		check(err == nil, "%s: %q is not host:port", name, value)
-	}
-	address("grpc", c.GRPC)
-	address("admin", c.Admin)
-	if c.GRPCAdvertise != "" {
-		address("grpc-advertise", c.GRPCAdvertise)
-	}
-	check(c.Insecure || serf.Loopback(c.GRPC),
-		"grpc: %s is not a loopback address and nothing is encrypted there: on a network you trust, set insecure", c.GRPC)
-	return errors.Join(append(errs, c.Settings.Validate(), c.Config.Validate())...)
-}
+func Default() daemon.Config { return daemon.Default("127.0.0.1:6000", "127.0.0.1:6001", 7947) }

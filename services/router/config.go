@@ -3,11 +3,8 @@ package router
 import (
 	"errors"
 	"fmt"
-	"net"
 
-	"github.com/skein-mesh/skein/pkg/cluster"
-	"github.com/skein-mesh/skein/pkg/cluster/serf"
-	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/pkg/daemon"
 	"github.com/skein-mesh/skein/services/router/api"
 	"github.com/skein-mesh/skein/services/router/attach"
 	"github.com/skein-mesh/skein/services/router/exchange"
@@ -16,14 +13,8 @@ import (
 
 // Config is what an operator says about one router.
 type Config struct {
-	ID            string `conf:"id" usage:"name of this router, unique in the fleet (default: the host's name and a random suffix)"`
-	GRPC          string `conf:"grpc" usage:"address that the gRPC services listen on, host:port"`
-	GRPCAdvertise string `conf:"grpc-advertise" usage:"address that edges and other routers reach the gRPC services at, host:port (default: the one they listen on)"`
-	Admin         string `conf:"admin" usage:"address of health, metrics and profiles, host:port"`
-
+	daemon.Config
 	Limits
-	serf.Settings
-	telemetry.Config
 }
 
 // Limits bound what may wait in a router.
@@ -37,41 +28,16 @@ type Limits struct {
 // Default returns a configuration that works on one machine.
 func Default() Config {
 	return Config{
-		GRPC:  "127.0.0.1:5000",
-		Admin: "127.0.0.1:5001",
+		Config: daemon.Default("127.0.0.1:5000", "127.0.0.1:5001", 7946),
 		Limits: Limits{
 			EdgeBytes: attach.DefaultQueueBytes, PeerBytes: mesh.DefaultQueueBytes,
 			SubscriberBytes: api.DefaultQueueBytes, HoldBytes: exchange.DefaultHeld,
 		},
-		Settings: serf.DefaultSettings(7946),
-		Config:   telemetry.Default(),
 	}
 }
 
 // Validate reports everything that is wrong with c.
-func (c Config) Validate() error {
-	var errs []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
-	if c.ID != "" {
-		errs = append(errs, cluster.CheckID(c.ID))
-	}
-	address := func(name, value string) {
-		_, _, err := net.SplitHostPort(value)
-		check(err == nil, "%s: %q is not host:port", name, value)
-	}
-	address("grpc", c.GRPC)
-	address("admin", c.Admin)
-	if c.GRPCAdvertise != "" {
-		address("grpc-advertise", c.GRPCAdvertise)
-	}
-	check(c.Insecure || serf.Loopback(c.GRPC),
-		"grpc: %s is not a loopback address and nothing is encrypted there: on a network you trust, set insecure", c.GRPC)
-	return errors.Join(append(errs, c.Limits.Validate(), c.Settings.Validate(), c.Config.Validate())...)
-}
+func (c Config) Validate() error { return errors.Join(c.Config.Validate(), c.Limits.Validate()) }
 
 // Validate reports everything that is wrong with l.
 func (l Limits) Validate() error {
