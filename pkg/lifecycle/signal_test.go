@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 )
@@ -43,9 +44,13 @@ func TestUntilSignal(t *testing.T) {
 	}
 	expect('d') // the first one ends the context only
 	// Later ones are ignored for a moment, then kill: however slow this machine,
-	// one of them does.
+	// one of them does. They come one at a time: Go's runtime takes a signal that
+	// nobody waits for with that signal unblocked, so a flood of them nests until
+	// the stack ends, and the child dies of that instead.
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
 	for {
 		select {
 		case err := <-exited:
@@ -54,7 +59,7 @@ func TestUntilSignal(t *testing.T) {
 				t.Fatalf("child ended with %v, want death by SIGTERM", err)
 			}
 			return
-		default:
+		case <-again.C:
 			_ = cmd.Process.Signal(syscall.SIGTERM) // it may be gone
 		}
 	}
