@@ -61,6 +61,10 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrOverloaded means that it was refused because too much waits already.
 	ErrOverloaded = errors.New("overloaded")
+	// ErrTimeout means that a handler did not answer in time: it may have acted.
+	ErrTimeout = errors.New("timeout")
+	// ErrCrashed means that a handler failed, or answered what makes no sense.
+	ErrCrashed = errors.New("crashed")
 )
 
 // Validate reports whether b may enter the mesh. It does not look at the

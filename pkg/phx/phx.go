@@ -17,6 +17,15 @@ import (
 	"unicode/utf8"
 )
 
+// Version is that of a serializer.
+type Version uint8
+
+// The versions: 1.0.0 sends maps and no binary frames.
+const (
+	V2 Version = iota
+	V1
+)
+
 // Bounds that Phoenix does not have. What exceeds them does not decode.
 const (
 	MaxDepth  = 512  // of nested arrays and objects, the message itself not counted

@@ -20,8 +20,13 @@ var layers = []struct {
 
 	// An edge's parts know each other only as far as a broadcast travels.
 	{"services/edge/hub/", []string{"pkg/channel/", "pkg/phx/", "pkg/wsframe/"}},
-	{"services/edge/session/", []string{"services/edge/hub/", "pkg/channel/", "pkg/phx/", "pkg/wsframe/"}},
-	{"services/edge/socket/", []string{"pkg/wsframe/", "pkg/queue/", "pkg/lifecycle/"}},
+	{"services/edge/handshake/", []string{"pkg/phx/"}},
+	{"services/edge/session/", []string{"services/edge/hub/", "pkg/channel/", "pkg/grant/", "pkg/namespace/", "pkg/phx/", "pkg/wsframe/"}},
+	{"services/edge/socket/", []string{"services/edge/handshake/", "pkg/phx/", "pkg/wsframe/", "pkg/queue/", "pkg/lifecycle/"}},
+	{"services/edge/longpoll/", []string{"services/edge/handshake/", "services/edge/session/", "pkg/", "proto/gen/skein/mesh/"}},
+	{"services/edge/admit/", []string{"services/edge/handshake/", "services/edge/session/", "pkg/"}},
+	{"services/edge/callout/", []string{"services/edge/handshake/", "services/edge/session/", "pkg/", "proto/gen/"}},
+	{"services/edge/people/", []string{"services/edge/session/", "pkg/", "proto/gen/skein/presence/"}},
 	{"services/edge/uplink/", []string{"pkg/", "proto/gen/"}},
 	{"services/edge/report/", []string{"pkg/", "proto/gen/"}},
 	{"services/edge/", []string{"pkg/", "proto/gen/", "web/"}},
@@ -32,6 +37,9 @@ var layers = []struct {
 
 	{"pkg/bubble/", nil},
 	{"pkg/channel/", nil},
+	{"pkg/grant/", nil},
+	{"pkg/namespace/", nil},
+	{"pkg/token/", []string{"pkg/grant/"}},
 	{"pkg/ring/", nil},
 	{"pkg/queue/", nil},
 	{"pkg/wsframe/", nil},
@@ -45,6 +53,7 @@ var layers = []struct {
 
 	{"proto/gen/", []string{"proto/gen/"}},
 	{"web/", nil},
+	{"examples/", []string{"proto/gen/"}},
 	{"tests/", []string{"services/", "pkg/", "proto/gen/", "web/"}},
 }
 
@@ -74,7 +83,7 @@ func TestPackagesImportDownwardsOnly(t *testing.T) {
 // pure packages decide: they do no I/O, so that a whole cluster of them runs in
 // virtual time. Their tests may do what they like.
 var pure = []string{
-	"pkg/channel/", "pkg/phx/", "pkg/queue/", "pkg/ring/", "pkg/wsframe/",
+	"pkg/channel/", "pkg/grant/", "pkg/namespace/", "pkg/phx/", "pkg/queue/", "pkg/ring/", "pkg/wsframe/",
 	"services/edge/hub/", "services/edge/session/", "services/router/exchange/",
 }
 
@@ -111,6 +120,9 @@ var heavy = []struct {
 	{"github.com/spf13/cobra/", []string{"cmd/skein/"}},
 	{"github.com/spf13/pflag/", []string{"pkg/conf/", "cmd/skein/"}},
 	{"charm.land/", []string{"cmd/skein/"}},
+	{"github.com/golang-jwt/", []string{"pkg/token/"}},
+	{"github.com/MicahParks/", []string{"pkg/token/"}},
+	{"github.com/klauspost/compress/", []string{"pkg/wsframe/"}},
 }
 
 func TestHeavyDependenciesHaveOneImporter(t *testing.T) {

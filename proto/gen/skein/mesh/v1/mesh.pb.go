@@ -151,7 +151,9 @@ type AttachRequest struct {
 	// Fenced answers a fence: everything the router sent before it was taken in.
 	Fenced uint64 `protobuf:"varint,4,opt,name=fenced,proto3" json:"fenced,omitempty"`
 	// Beat is sent each second so that silence means a broken stream.
-	Beat          bool `protobuf:"varint,5,opt,name=beat,proto3" json:"beat,omitempty"`
+	Beat bool `protobuf:"varint,5,opt,name=beat,proto3" json:"beat,omitempty"`
+	// Answers end calls of the router.
+	Answers       []*EdgeAnswer `protobuf:"bytes,6,rep,name=answers,proto3" json:"answers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -219,6 +221,13 @@ func (x *AttachRequest) GetBeat() bool {
 		return x.Beat
 	}
 	return false
+}
+
+func (x *AttachRequest) GetAnswers() []*EdgeAnswer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
 }
 
 // Interest is one step of an edge's interest rows at one router. Rows are
@@ -443,7 +452,9 @@ type AttachResponse struct {
 	// Fence asks for the same number back once everything before it was taken in.
 	Fence uint64 `protobuf:"varint,6,opt,name=fence,proto3" json:"fence,omitempty"`
 	// Beat is sent each second so that silence means a broken stream.
-	Beat          bool `protobuf:"varint,7,opt,name=beat,proto3" json:"beat,omitempty"`
+	Beat bool `protobuf:"varint,7,opt,name=beat,proto3" json:"beat,omitempty"`
+	// Calls ask the edge to do something.
+	Calls         []*EdgeCall `protobuf:"bytes,8,rep,name=calls,proto3" json:"calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -525,6 +536,13 @@ func (x *AttachResponse) GetBeat() bool {
 		return x.Beat
 	}
 	return false
+}
+
+func (x *AttachResponse) GetCalls() []*EdgeCall {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
 }
 
 // InterestAck tells an edge how far its rows are known.
@@ -959,6 +977,510 @@ func (x *PeerResponse) GetBeat() bool {
 	return false
 }
 
+// EdgeCall asks an edge to do something. Whatever it is, the edge answers.
+type EdgeCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Seq grows by one with each call of one stream.
+	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Call says what to do.
+	//
+	// Types that are valid to be assigned to Call:
+	//
+	//	*EdgeCall_Disconnect
+	//	*EdgeCall_Poll
+	Call          isEdgeCall_Call `protobuf_oneof:"call"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EdgeCall) Reset() {
+	*x = EdgeCall{}
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EdgeCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EdgeCall) ProtoMessage() {}
+
+func (x *EdgeCall) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EdgeCall.ProtoReflect.Descriptor instead.
+func (*EdgeCall) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_mesh_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *EdgeCall) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *EdgeCall) GetCall() isEdgeCall_Call {
+	if x != nil {
+		return x.Call
+	}
+	return nil
+}
+
+func (x *EdgeCall) GetDisconnect() *Disconnect {
+	if x != nil {
+		if x, ok := x.Call.(*EdgeCall_Disconnect); ok {
+			return x.Disconnect
+		}
+	}
+	return nil
+}
+
+func (x *EdgeCall) GetPoll() *PollRequest {
+	if x != nil {
+		if x, ok := x.Call.(*EdgeCall_Poll); ok {
+			return x.Poll
+		}
+	}
+	return nil
+}
+
+type isEdgeCall_Call interface {
+	isEdgeCall_Call()
+}
+
+type EdgeCall_Disconnect struct {
+	// Disconnect ends sockets or channels.
+	Disconnect *Disconnect `protobuf:"bytes,2,opt,name=disconnect,proto3,oneof"`
+}
+
+type EdgeCall_Poll struct {
+	// Poll is a request of a long-poll session that this edge holds.
+	Poll *PollRequest `protobuf:"bytes,3,opt,name=poll,proto3,oneof"`
+}
+
+func (*EdgeCall_Disconnect) isEdgeCall_Call() {}
+
+func (*EdgeCall_Poll) isEdgeCall_Call() {}
+
+// EdgeAnswer ends a call.
+type EdgeAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Seq of the call.
+	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Answer is of the kind of the call.
+	//
+	// Types that are valid to be assigned to Answer:
+	//
+	//	*EdgeAnswer_Disconnected
+	//	*EdgeAnswer_Poll
+	Answer        isEdgeAnswer_Answer `protobuf_oneof:"answer"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EdgeAnswer) Reset() {
+	*x = EdgeAnswer{}
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EdgeAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EdgeAnswer) ProtoMessage() {}
+
+func (x *EdgeAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EdgeAnswer.ProtoReflect.Descriptor instead.
+func (*EdgeAnswer) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_mesh_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *EdgeAnswer) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *EdgeAnswer) GetAnswer() isEdgeAnswer_Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *EdgeAnswer) GetDisconnected() *Disconnected {
+	if x != nil {
+		if x, ok := x.Answer.(*EdgeAnswer_Disconnected); ok {
+			return x.Disconnected
+		}
+	}
+	return nil
+}
+
+func (x *EdgeAnswer) GetPoll() *PollResponse {
+	if x != nil {
+		if x, ok := x.Answer.(*EdgeAnswer_Poll); ok {
+			return x.Poll
+		}
+	}
+	return nil
+}
+
+type isEdgeAnswer_Answer interface {
+	isEdgeAnswer_Answer()
+}
+
+type EdgeAnswer_Disconnected struct {
+	// Disconnected answers a disconnect.
+	Disconnected *Disconnected `protobuf:"bytes,2,opt,name=disconnected,proto3,oneof"`
+}
+
+type EdgeAnswer_Poll struct {
+	// Poll answers a poll.
+	Poll *PollResponse `protobuf:"bytes,3,opt,name=poll,proto3,oneof"`
+}
+
+func (*EdgeAnswer_Disconnected) isEdgeAnswer_Answer() {}
+
+func (*EdgeAnswer_Poll) isEdgeAnswer_Answer() {}
+
+// Disconnect ends what matches every field that is set; at least one is. With a
+// topic it ends channels, else sockets.
+type Disconnect struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// User whose sockets are meant.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// Connection that is meant.
+	Connection *Connection `protobuf:"bytes,2,opt,name=connection,proto3" json:"connection,omitempty"`
+	// Topic whose channels are meant.
+	Topic         string `protobuf:"bytes,3,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Disconnect) Reset() {
+	*x = Disconnect{}
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Disconnect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Disconnect) ProtoMessage() {}
+
+func (x *Disconnect) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Disconnect.ProtoReflect.Descriptor instead.
+func (*Disconnect) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_mesh_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Disconnect) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Disconnect) GetConnection() *Connection {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+func (x *Disconnect) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+// Disconnected says what was ended on one edge.
+type Disconnected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connections that were closed.
+	Connections uint64 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Channels that were ended on connections that stay open.
+	Channels      uint64 `protobuf:"varint,2,opt,name=channels,proto3" json:"channels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Disconnected) Reset() {
+	*x = Disconnected{}
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Disconnected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Disconnected) ProtoMessage() {}
+
+func (x *Disconnected) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Disconnected.ProtoReflect.Descriptor instead.
+func (*Disconnected) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_mesh_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Disconnected) GetConnections() uint64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *Disconnected) GetChannels() uint64 {
+	if x != nil {
+		return x.Channels
+	}
+	return 0
+}
+
+// PollRequest is one HTTP request of a long-poll session.
+type PollRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Edge that holds the session.
+	Edge string `protobuf:"bytes,1,opt,name=edge,proto3" json:"edge,omitempty"`
+	// Session is the session's secret at that edge.
+	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// Publish says that the client sends messages; else it waits for some.
+	Publish bool `protobuf:"varint,3,opt,name=publish,proto3" json:"publish,omitempty"`
+	// Messages of the client, one each, as they would come in frames.
+	Messages []*PollMessage `protobuf:"bytes,4,rep,name=messages,proto3" json:"messages,omitempty"`
+	// Mount is the path of the socket that was asked, which must be the session's.
+	Mount         string `protobuf:"bytes,5,opt,name=mount,proto3" json:"mount,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PollRequest) Reset() {
+	*x = PollRequest{}
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PollRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PollRequest) ProtoMessage() {}
+
+func (x *PollRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PollRequest.ProtoReflect.Descriptor instead.
+func (*PollRequest) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_mesh_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PollRequest) GetEdge() string {
+	if x != nil {
+		return x.Edge
+	}
+	return ""
+}
+
+func (x *PollRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *PollRequest) GetPublish() bool {
+	if x != nil {
+		return x.Publish
+	}
+	return false
+}
+
+func (x *PollRequest) GetMessages() []*PollMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *PollRequest) GetMount() string {
+	if x != nil {
+		return x.Mount
+	}
+	return ""
+}
+
+// PollMessage is one message as it would be in a WebSocket frame.
+type PollMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Data of the frame.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// Binary says that it would be a binary frame.
+	Binary        bool `protobuf:"varint,2,opt,name=binary,proto3" json:"binary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PollMessage) Reset() {
+	*x = PollMessage{}
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PollMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PollMessage) ProtoMessage() {}
+
+func (x *PollMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PollMessage.ProtoReflect.Descriptor instead.
+func (*PollMessage) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_mesh_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PollMessage) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *PollMessage) GetBinary() bool {
+	if x != nil {
+		return x.Binary
+	}
+	return false
+}
+
+// PollResponse answers one HTTP request of a long-poll session.
+type PollResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Status as Phoenix's long-poll has it in its body: 200, 204, 410 and others.
+	Status uint32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	// Messages for the client.
+	Messages      []*PollMessage `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PollResponse) Reset() {
+	*x = PollResponse{}
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PollResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PollResponse) ProtoMessage() {}
+
+func (x *PollResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_mesh_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PollResponse.ProtoReflect.Descriptor instead.
+func (*PollResponse) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_mesh_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PollResponse) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *PollResponse) GetMessages() []*PollMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
 var File_skein_mesh_v1_mesh_proto protoreflect.FileDescriptor
 
 const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
@@ -967,13 +1489,14 @@ const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\x05Hello\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\"\xd2\x01\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"\x87\x02\n" +
 	"\rAttachRequest\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.skein.mesh.v1.HelloR\x05hello\x123\n" +
 	"\binterest\x18\x02 \x03(\v2\x17.skein.mesh.v1.InterestR\binterest\x124\n" +
 	"\tpublishes\x18\x03 \x03(\v2\x16.skein.mesh.v1.PublishR\tpublishes\x12\x16\n" +
 	"\x06fenced\x18\x04 \x01(\x04R\x06fenced\x12\x12\n" +
-	"\x04beat\x18\x05 \x01(\bR\x04beat\"\x8c\x01\n" +
+	"\x04beat\x18\x05 \x01(\bR\x04beat\x123\n" +
+	"\aanswers\x18\x06 \x03(\v2\x19.skein.mesh.v1.EdgeAnswerR\aanswers\"\x8c\x01\n" +
 	"\bInterest\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\x04R\x04view\x12\x14\n" +
@@ -987,7 +1510,7 @@ const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\n" +
 	"PublishAck\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x121\n" +
-	"\x05error\x18\x02 \x01(\x0e2\x1b.skein.mesh.v1.PublishErrorR\x05error\"\xb7\x02\n" +
+	"\x05error\x18\x02 \x01(\x0e2\x1b.skein.mesh.v1.PublishErrorR\x05error\"\xe6\x02\n" +
 	"\x0eAttachResponse\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.skein.mesh.v1.HelloR\x05hello\x12'\n" +
 	"\x04view\x18\x02 \x01(\v2\x13.skein.mesh.v1.ViewR\x04view\x128\n" +
@@ -997,7 +1520,8 @@ const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\x04acks\x18\x04 \x03(\v2\x19.skein.mesh.v1.PublishAckR\x04acks\x12=\n" +
 	"\finterest_ack\x18\x05 \x01(\v2\x1a.skein.mesh.v1.InterestAckR\vinterestAck\x12\x14\n" +
 	"\x05fence\x18\x06 \x01(\x04R\x05fence\x12\x12\n" +
-	"\x04beat\x18\a \x01(\bR\x04beat\"3\n" +
+	"\x04beat\x18\a \x01(\bR\x04beat\x12-\n" +
+	"\x05calls\x18\b \x03(\v2\x17.skein.mesh.v1.EdgeCallR\x05calls\"3\n" +
 	"\vInterestAck\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\x04R\x04view\"\xfe\x02\n" +
@@ -1029,14 +1553,50 @@ const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\x05hello\x18\x01 \x01(\v2\x14.skein.mesh.v1.HelloR\x05hello\x12-\n" +
 	"\x04acks\x18\x02 \x03(\v2\x19.skein.mesh.v1.PublishAckR\x04acks\x12+\n" +
 	"\x11subscriptions_ack\x18\x03 \x01(\x04R\x10subscriptionsAck\x12\x12\n" +
-	"\x04beat\x18\x04 \x01(\bR\x04beat*j\n" +
+	"\x04beat\x18\x04 \x01(\bR\x04beat\"\x93\x01\n" +
+	"\bEdgeCall\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12;\n" +
+	"\n" +
+	"disconnect\x18\x02 \x01(\v2\x19.skein.mesh.v1.DisconnectH\x00R\n" +
+	"disconnect\x120\n" +
+	"\x04poll\x18\x03 \x01(\v2\x1a.skein.mesh.v1.PollRequestH\x00R\x04pollB\x06\n" +
+	"\x04call\"\x9e\x01\n" +
+	"\n" +
+	"EdgeAnswer\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12A\n" +
+	"\fdisconnected\x18\x02 \x01(\v2\x1b.skein.mesh.v1.DisconnectedH\x00R\fdisconnected\x121\n" +
+	"\x04poll\x18\x03 \x01(\v2\x1b.skein.mesh.v1.PollResponseH\x00R\x04pollB\b\n" +
+	"\x06answer\"q\n" +
+	"\n" +
+	"Disconnect\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x129\n" +
+	"\n" +
+	"connection\x18\x02 \x01(\v2\x19.skein.mesh.v1.ConnectionR\n" +
+	"connection\x12\x14\n" +
+	"\x05topic\x18\x03 \x01(\tR\x05topic\"L\n" +
+	"\fDisconnected\x12 \n" +
+	"\vconnections\x18\x01 \x01(\x04R\vconnections\x12\x1a\n" +
+	"\bchannels\x18\x02 \x01(\x04R\bchannels\"\xa3\x01\n" +
+	"\vPollRequest\x12\x12\n" +
+	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\x12\x18\n" +
+	"\apublish\x18\x03 \x01(\bR\apublish\x126\n" +
+	"\bmessages\x18\x04 \x03(\v2\x1a.skein.mesh.v1.PollMessageR\bmessages\x12\x14\n" +
+	"\x05mount\x18\x05 \x01(\tR\x05mount\"9\n" +
+	"\vPollMessage\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x16\n" +
+	"\x06binary\x18\x02 \x01(\bR\x06binary\"^\n" +
+	"\fPollResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\rR\x06status\x126\n" +
+	"\bmessages\x18\x02 \x03(\v2\x1a.skein.mesh.v1.PollMessageR\bmessages*j\n" +
 	"\fPublishError\x12\x1d\n" +
 	"\x19PUBLISH_ERROR_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19PUBLISH_ERROR_UNAVAILABLE\x10\x01\x12\x1c\n" +
-	"\x18PUBLISH_ERROR_OVERLOADED\x10\x022\x9d\x01\n" +
+	"\x18PUBLISH_ERROR_OVERLOADED\x10\x022\xde\x01\n" +
 	"\vMeshService\x12I\n" +
 	"\x06Attach\x12\x1c.skein.mesh.v1.AttachRequest\x1a\x1d.skein.mesh.v1.AttachResponse(\x010\x01\x12C\n" +
-	"\x04Peer\x12\x1a.skein.mesh.v1.PeerRequest\x1a\x1b.skein.mesh.v1.PeerResponse(\x010\x01B<Z:github.com/skein-mesh/skein/proto/gen/skein/mesh/v1;meshv1b\x06proto3"
+	"\x04Peer\x12\x1a.skein.mesh.v1.PeerRequest\x1a\x1b.skein.mesh.v1.PeerResponse(\x010\x01\x12?\n" +
+	"\x04Poll\x12\x1a.skein.mesh.v1.PollRequest\x1a\x1b.skein.mesh.v1.PollResponseB<Z:github.com/skein-mesh/skein/proto/gen/skein/mesh/v1;meshv1b\x06proto3"
 
 var (
 	file_skein_mesh_v1_mesh_proto_rawDescOnce sync.Once
@@ -1051,7 +1611,7 @@ func file_skein_mesh_v1_mesh_proto_rawDescGZIP() []byte {
 }
 
 var file_skein_mesh_v1_mesh_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skein_mesh_v1_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_skein_mesh_v1_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_skein_mesh_v1_mesh_proto_goTypes = []any{
 	(PublishError)(0),      // 0: skein.mesh.v1.PublishError
 	(*Hello)(nil),          // 1: skein.mesh.v1.Hello
@@ -1066,38 +1626,57 @@ var file_skein_mesh_v1_mesh_proto_goTypes = []any{
 	(*AttachedEdges)(nil),  // 10: skein.mesh.v1.AttachedEdges
 	(*HandedRows)(nil),     // 11: skein.mesh.v1.HandedRows
 	(*PeerResponse)(nil),   // 12: skein.mesh.v1.PeerResponse
-	(*Broadcast)(nil),      // 13: skein.mesh.v1.Broadcast
-	(*View)(nil),           // 14: skein.mesh.v1.View
+	(*EdgeCall)(nil),       // 13: skein.mesh.v1.EdgeCall
+	(*EdgeAnswer)(nil),     // 14: skein.mesh.v1.EdgeAnswer
+	(*Disconnect)(nil),     // 15: skein.mesh.v1.Disconnect
+	(*Disconnected)(nil),   // 16: skein.mesh.v1.Disconnected
+	(*PollRequest)(nil),    // 17: skein.mesh.v1.PollRequest
+	(*PollMessage)(nil),    // 18: skein.mesh.v1.PollMessage
+	(*PollResponse)(nil),   // 19: skein.mesh.v1.PollResponse
+	(*Broadcast)(nil),      // 20: skein.mesh.v1.Broadcast
+	(*View)(nil),           // 21: skein.mesh.v1.View
+	(*Connection)(nil),     // 22: skein.mesh.v1.Connection
 }
 var file_skein_mesh_v1_mesh_proto_depIdxs = []int32{
 	1,  // 0: skein.mesh.v1.AttachRequest.hello:type_name -> skein.mesh.v1.Hello
 	3,  // 1: skein.mesh.v1.AttachRequest.interest:type_name -> skein.mesh.v1.Interest
 	4,  // 2: skein.mesh.v1.AttachRequest.publishes:type_name -> skein.mesh.v1.Publish
-	13, // 3: skein.mesh.v1.Publish.broadcast:type_name -> skein.mesh.v1.Broadcast
-	0,  // 4: skein.mesh.v1.PublishAck.error:type_name -> skein.mesh.v1.PublishError
-	1,  // 5: skein.mesh.v1.AttachResponse.hello:type_name -> skein.mesh.v1.Hello
-	14, // 6: skein.mesh.v1.AttachResponse.view:type_name -> skein.mesh.v1.View
-	13, // 7: skein.mesh.v1.AttachResponse.deliveries:type_name -> skein.mesh.v1.Broadcast
-	5,  // 8: skein.mesh.v1.AttachResponse.acks:type_name -> skein.mesh.v1.PublishAck
-	7,  // 9: skein.mesh.v1.AttachResponse.interest_ack:type_name -> skein.mesh.v1.InterestAck
-	1,  // 10: skein.mesh.v1.PeerRequest.hello:type_name -> skein.mesh.v1.Hello
-	9,  // 11: skein.mesh.v1.PeerRequest.subscriptions:type_name -> skein.mesh.v1.Subscriptions
-	10, // 12: skein.mesh.v1.PeerRequest.edges:type_name -> skein.mesh.v1.AttachedEdges
-	11, // 13: skein.mesh.v1.PeerRequest.rows:type_name -> skein.mesh.v1.HandedRows
-	4,  // 14: skein.mesh.v1.PeerRequest.forwards:type_name -> skein.mesh.v1.Publish
-	13, // 15: skein.mesh.v1.PeerRequest.deliveries:type_name -> skein.mesh.v1.Broadcast
-	1,  // 16: skein.mesh.v1.AttachedEdges.edges:type_name -> skein.mesh.v1.Hello
-	1,  // 17: skein.mesh.v1.PeerResponse.hello:type_name -> skein.mesh.v1.Hello
-	5,  // 18: skein.mesh.v1.PeerResponse.acks:type_name -> skein.mesh.v1.PublishAck
-	2,  // 19: skein.mesh.v1.MeshService.Attach:input_type -> skein.mesh.v1.AttachRequest
-	8,  // 20: skein.mesh.v1.MeshService.Peer:input_type -> skein.mesh.v1.PeerRequest
-	6,  // 21: skein.mesh.v1.MeshService.Attach:output_type -> skein.mesh.v1.AttachResponse
-	12, // 22: skein.mesh.v1.MeshService.Peer:output_type -> skein.mesh.v1.PeerResponse
-	21, // [21:23] is the sub-list for method output_type
-	19, // [19:21] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	14, // 3: skein.mesh.v1.AttachRequest.answers:type_name -> skein.mesh.v1.EdgeAnswer
+	20, // 4: skein.mesh.v1.Publish.broadcast:type_name -> skein.mesh.v1.Broadcast
+	0,  // 5: skein.mesh.v1.PublishAck.error:type_name -> skein.mesh.v1.PublishError
+	1,  // 6: skein.mesh.v1.AttachResponse.hello:type_name -> skein.mesh.v1.Hello
+	21, // 7: skein.mesh.v1.AttachResponse.view:type_name -> skein.mesh.v1.View
+	20, // 8: skein.mesh.v1.AttachResponse.deliveries:type_name -> skein.mesh.v1.Broadcast
+	5,  // 9: skein.mesh.v1.AttachResponse.acks:type_name -> skein.mesh.v1.PublishAck
+	7,  // 10: skein.mesh.v1.AttachResponse.interest_ack:type_name -> skein.mesh.v1.InterestAck
+	13, // 11: skein.mesh.v1.AttachResponse.calls:type_name -> skein.mesh.v1.EdgeCall
+	1,  // 12: skein.mesh.v1.PeerRequest.hello:type_name -> skein.mesh.v1.Hello
+	9,  // 13: skein.mesh.v1.PeerRequest.subscriptions:type_name -> skein.mesh.v1.Subscriptions
+	10, // 14: skein.mesh.v1.PeerRequest.edges:type_name -> skein.mesh.v1.AttachedEdges
+	11, // 15: skein.mesh.v1.PeerRequest.rows:type_name -> skein.mesh.v1.HandedRows
+	4,  // 16: skein.mesh.v1.PeerRequest.forwards:type_name -> skein.mesh.v1.Publish
+	20, // 17: skein.mesh.v1.PeerRequest.deliveries:type_name -> skein.mesh.v1.Broadcast
+	1,  // 18: skein.mesh.v1.AttachedEdges.edges:type_name -> skein.mesh.v1.Hello
+	1,  // 19: skein.mesh.v1.PeerResponse.hello:type_name -> skein.mesh.v1.Hello
+	5,  // 20: skein.mesh.v1.PeerResponse.acks:type_name -> skein.mesh.v1.PublishAck
+	15, // 21: skein.mesh.v1.EdgeCall.disconnect:type_name -> skein.mesh.v1.Disconnect
+	17, // 22: skein.mesh.v1.EdgeCall.poll:type_name -> skein.mesh.v1.PollRequest
+	16, // 23: skein.mesh.v1.EdgeAnswer.disconnected:type_name -> skein.mesh.v1.Disconnected
+	19, // 24: skein.mesh.v1.EdgeAnswer.poll:type_name -> skein.mesh.v1.PollResponse
+	22, // 25: skein.mesh.v1.Disconnect.connection:type_name -> skein.mesh.v1.Connection
+	18, // 26: skein.mesh.v1.PollRequest.messages:type_name -> skein.mesh.v1.PollMessage
+	18, // 27: skein.mesh.v1.PollResponse.messages:type_name -> skein.mesh.v1.PollMessage
+	2,  // 28: skein.mesh.v1.MeshService.Attach:input_type -> skein.mesh.v1.AttachRequest
+	8,  // 29: skein.mesh.v1.MeshService.Peer:input_type -> skein.mesh.v1.PeerRequest
+	17, // 30: skein.mesh.v1.MeshService.Poll:input_type -> skein.mesh.v1.PollRequest
+	6,  // 31: skein.mesh.v1.MeshService.Attach:output_type -> skein.mesh.v1.AttachResponse
+	12, // 32: skein.mesh.v1.MeshService.Peer:output_type -> skein.mesh.v1.PeerResponse
+	19, // 33: skein.mesh.v1.MeshService.Poll:output_type -> skein.mesh.v1.PollResponse
+	31, // [31:34] is the sub-list for method output_type
+	28, // [28:31] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_skein_mesh_v1_mesh_proto_init() }
@@ -1107,13 +1686,21 @@ func file_skein_mesh_v1_mesh_proto_init() {
 	}
 	file_skein_mesh_v1_broadcast_proto_init()
 	file_skein_mesh_v1_view_proto_init()
+	file_skein_mesh_v1_mesh_proto_msgTypes[12].OneofWrappers = []any{
+		(*EdgeCall_Disconnect)(nil),
+		(*EdgeCall_Poll)(nil),
+	}
+	file_skein_mesh_v1_mesh_proto_msgTypes[13].OneofWrappers = []any{
+		(*EdgeAnswer_Disconnected)(nil),
+		(*EdgeAnswer_Poll)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skein_mesh_v1_mesh_proto_rawDesc), len(file_skein_mesh_v1_mesh_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	MeshService_Attach_FullMethodName = "/skein.mesh.v1.MeshService/Attach"
 	MeshService_Peer_FullMethodName   = "/skein.mesh.v1.MeshService/Peer"
+	MeshService_Poll_FullMethodName   = "/skein.mesh.v1.MeshService/Poll"
 )
 
 // MeshServiceClient is the client API for MeshService service.
@@ -36,6 +37,9 @@ type MeshServiceClient interface {
 	// Peer connects two routers. The dialling side sends what it has to say, the
 	// accepting side only answers: two routers hold two such streams, one each way.
 	Peer(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PeerRequest, PeerResponse], error)
+	// Poll passes one HTTP request of a long-poll session on to the edge that
+	// holds the session; any router attached to that edge can.
+	Poll(ctx context.Context, in *PollRequest, opts ...grpc.CallOption) (*PollResponse, error)
 }
 
 type meshServiceClient struct {
@@ -72,6 +76,16 @@ func (c *meshServiceClient) Peer(ctx context.Context, opts ...grpc.CallOption) (
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MeshService_PeerClient = grpc.BidiStreamingClient[PeerRequest, PeerResponse]
 
+func (c *meshServiceClient) Poll(ctx context.Context, in *PollRequest, opts ...grpc.CallOption) (*PollResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PollResponse)
+	err := c.cc.Invoke(ctx, MeshService_Poll_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MeshServiceServer is the server API for MeshService service.
 // All implementations must embed UnimplementedMeshServiceServer
 // for forward compatibility.
@@ -85,6 +99,9 @@ type MeshServiceServer interface {
 	// Peer connects two routers. The dialling side sends what it has to say, the
 	// accepting side only answers: two routers hold two such streams, one each way.
 	Peer(grpc.BidiStreamingServer[PeerRequest, PeerResponse]) error
+	// Poll passes one HTTP request of a long-poll session on to the edge that
+	// holds the session; any router attached to that edge can.
+	Poll(context.Context, *PollRequest) (*PollResponse, error)
 	mustEmbedUnimplementedMeshServiceServer()
 }
 
@@ -100,6 +117,9 @@ func (UnimplementedMeshServiceServer) Attach(grpc.BidiStreamingServer[AttachRequ
 }
 func (UnimplementedMeshServiceServer) Peer(grpc.BidiStreamingServer[PeerRequest, PeerResponse]) error {
 	return status.Error(codes.Unimplemented, "method Peer not implemented")
+}
+func (UnimplementedMeshServiceServer) Poll(context.Context, *PollRequest) (*PollResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Poll not implemented")
 }
 func (UnimplementedMeshServiceServer) mustEmbedUnimplementedMeshServiceServer() {}
 func (UnimplementedMeshServiceServer) testEmbeddedByValue()                     {}
@@ -136,13 +156,36 @@ func _MeshService_Peer_Handler(srv interface{}, stream grpc.ServerStream) error 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MeshService_PeerServer = grpc.BidiStreamingServer[PeerRequest, PeerResponse]
 
+func _MeshService_Poll_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PollRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MeshServiceServer).Poll(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MeshService_Poll_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MeshServiceServer).Poll(ctx, req.(*PollRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // MeshService_ServiceDesc is the grpc.ServiceDesc for MeshService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var MeshService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "skein.mesh.v1.MeshService",
 	HandlerType: (*MeshServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Poll",
+			Handler:    _MeshService_Poll_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Attach",

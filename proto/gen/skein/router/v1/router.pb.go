@@ -938,6 +938,191 @@ func (x *Receiver) GetReason() Reason {
 	return Reason_REASON_UNSPECIFIED
 }
 
+// DisconnectRequest names what to end: what matches every field that is set.
+type DisconnectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// User whose sockets are closed; clients come back, unless they are refused.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// Connection that is closed.
+	Connection *Connection `protobuf:"bytes,2,opt,name=connection,proto3" json:"connection,omitempty"`
+	// Topic whose channels are ended with phx_close, which clients do not come
+	// back from by themselves. With a user or connection only theirs; sockets stay
+	// open.
+	Topic         string `protobuf:"bytes,3,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectRequest) Reset() {
+	*x = DisconnectRequest{}
+	mi := &file_skein_router_v1_router_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectRequest) ProtoMessage() {}
+
+func (x *DisconnectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_router_v1_router_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectRequest.ProtoReflect.Descriptor instead.
+func (*DisconnectRequest) Descriptor() ([]byte, []int) {
+	return file_skein_router_v1_router_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DisconnectRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *DisconnectRequest) GetConnection() *Connection {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+func (x *DisconnectRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+// Connection names one client's socket.
+type Connection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Edge that holds it.
+	Edge string `protobuf:"bytes,1,opt,name=edge,proto3" json:"edge,omitempty"`
+	// Id of the socket at that edge.
+	Id            uint64 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Connection) Reset() {
+	*x = Connection{}
+	mi := &file_skein_router_v1_router_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Connection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Connection) ProtoMessage() {}
+
+func (x *Connection) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_router_v1_router_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Connection.ProtoReflect.Descriptor instead.
+func (*Connection) Descriptor() ([]byte, []int) {
+	return file_skein_router_v1_router_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Connection) GetEdge() string {
+	if x != nil {
+		return x.Edge
+	}
+	return ""
+}
+
+func (x *Connection) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// DisconnectResponse says what was ended.
+type DisconnectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connections that were closed.
+	Connections uint64 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Channels that were ended on connections that stay open.
+	Channels uint64 `protobuf:"varint,2,opt,name=channels,proto3" json:"channels,omitempty"`
+	// Edges that were told.
+	Edges         uint32 `protobuf:"varint,3,opt,name=edges,proto3" json:"edges,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectResponse) Reset() {
+	*x = DisconnectResponse{}
+	mi := &file_skein_router_v1_router_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectResponse) ProtoMessage() {}
+
+func (x *DisconnectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_router_v1_router_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectResponse.ProtoReflect.Descriptor instead.
+func (*DisconnectResponse) Descriptor() ([]byte, []int) {
+	return file_skein_router_v1_router_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DisconnectResponse) GetConnections() uint64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *DisconnectResponse) GetChannels() uint64 {
+	if x != nil {
+		return x.Channels
+	}
+	return 0
+}
+
+func (x *DisconnectResponse) GetEdges() uint32 {
+	if x != nil {
+		return x.Edges
+	}
+	return 0
+}
+
 var File_skein_router_v1_router_proto protoreflect.FileDescriptor
 
 const file_skein_router_v1_router_proto_rawDesc = "" +
@@ -989,19 +1174,35 @@ const file_skein_router_v1_router_proto_rawDesc = "" +
 	"\treceivers\x18\x04 \x03(\v2\x19.skein.router.v1.ReceiverR\treceivers\"K\n" +
 	"\bReceiver\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
-	"\x06reason\x18\x02 \x01(\x0e2\x17.skein.router.v1.ReasonR\x06reason*[\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x17.skein.router.v1.ReasonR\x06reason\"z\n" +
+	"\x11DisconnectRequest\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12;\n" +
+	"\n" +
+	"connection\x18\x02 \x01(\v2\x1b.skein.router.v1.ConnectionR\n" +
+	"connection\x12\x14\n" +
+	"\x05topic\x18\x03 \x01(\tR\x05topic\"0\n" +
+	"\n" +
+	"Connection\x12\x12\n" +
+	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\"h\n" +
+	"\x12DisconnectResponse\x12 \n" +
+	"\vconnections\x18\x01 \x01(\x04R\vconnections\x12\x1a\n" +
+	"\bchannels\x18\x02 \x01(\x04R\bchannels\x12\x14\n" +
+	"\x05edges\x18\x03 \x01(\rR\x05edges*[\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"REASON_ROW\x10\x01\x12\x10\n" +
 	"\fREASON_FLOOD\x10\x02\x12\x17\n" +
-	"\x13REASON_SUBSCRIPTION\x10\x032\xc8\x03\n" +
+	"\x13REASON_SUBSCRIPTION\x10\x032\x9f\x04\n" +
 	"\rRouterService\x12L\n" +
 	"\aPublish\x12\x1f.skein.router.v1.PublishRequest\x1a .skein.router.v1.PublishResponse\x12[\n" +
 	"\fPublishBatch\x12$.skein.router.v1.PublishBatchRequest\x1a%.skein.router.v1.PublishBatchResponse\x12b\n" +
 	"\rPublishStream\x12%.skein.router.v1.PublishStreamRequest\x1a&.skein.router.v1.PublishStreamResponse(\x010\x01\x12T\n" +
 	"\tSubscribe\x12!.skein.router.v1.SubscribeRequest\x1a\".skein.router.v1.SubscribeResponse0\x01\x12R\n" +
-	"\tTopicInfo\x12!.skein.router.v1.TopicInfoRequest\x1a\".skein.router.v1.TopicInfoResponseB@Z>github.com/skein-mesh/skein/proto/gen/skein/router/v1;routerv1b\x06proto3"
+	"\tTopicInfo\x12!.skein.router.v1.TopicInfoRequest\x1a\".skein.router.v1.TopicInfoResponse\x12U\n" +
+	"\n" +
+	"Disconnect\x12\".skein.router.v1.DisconnectRequest\x1a#.skein.router.v1.DisconnectResponseB@Z>github.com/skein-mesh/skein/proto/gen/skein/router/v1;routerv1b\x06proto3"
 
 var (
 	file_skein_router_v1_router_proto_rawDescOnce sync.Once
@@ -1016,7 +1217,7 @@ func file_skein_router_v1_router_proto_rawDescGZIP() []byte {
 }
 
 var file_skein_router_v1_router_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skein_router_v1_router_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_skein_router_v1_router_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_skein_router_v1_router_proto_goTypes = []any{
 	(Reason)(0),                   // 0: skein.router.v1.Reason
 	(*Message)(nil),               // 1: skein.router.v1.Message
@@ -1033,6 +1234,9 @@ var file_skein_router_v1_router_proto_goTypes = []any{
 	(*TopicInfoRequest)(nil),      // 12: skein.router.v1.TopicInfoRequest
 	(*TopicInfoResponse)(nil),     // 13: skein.router.v1.TopicInfoResponse
 	(*Receiver)(nil),              // 14: skein.router.v1.Receiver
+	(*DisconnectRequest)(nil),     // 15: skein.router.v1.DisconnectRequest
+	(*Connection)(nil),            // 16: skein.router.v1.Connection
+	(*DisconnectResponse)(nil),    // 17: skein.router.v1.DisconnectResponse
 }
 var file_skein_router_v1_router_proto_depIdxs = []int32{
 	1,  // 0: skein.router.v1.PublishRequest.message:type_name -> skein.router.v1.Message
@@ -1044,21 +1248,24 @@ var file_skein_router_v1_router_proto_depIdxs = []int32{
 	1,  // 6: skein.router.v1.SubscribeResponse.message:type_name -> skein.router.v1.Message
 	14, // 7: skein.router.v1.TopicInfoResponse.receivers:type_name -> skein.router.v1.Receiver
 	0,  // 8: skein.router.v1.Receiver.reason:type_name -> skein.router.v1.Reason
-	2,  // 9: skein.router.v1.RouterService.Publish:input_type -> skein.router.v1.PublishRequest
-	4,  // 10: skein.router.v1.RouterService.PublishBatch:input_type -> skein.router.v1.PublishBatchRequest
-	7,  // 11: skein.router.v1.RouterService.PublishStream:input_type -> skein.router.v1.PublishStreamRequest
-	9,  // 12: skein.router.v1.RouterService.Subscribe:input_type -> skein.router.v1.SubscribeRequest
-	12, // 13: skein.router.v1.RouterService.TopicInfo:input_type -> skein.router.v1.TopicInfoRequest
-	3,  // 14: skein.router.v1.RouterService.Publish:output_type -> skein.router.v1.PublishResponse
-	5,  // 15: skein.router.v1.RouterService.PublishBatch:output_type -> skein.router.v1.PublishBatchResponse
-	8,  // 16: skein.router.v1.RouterService.PublishStream:output_type -> skein.router.v1.PublishStreamResponse
-	10, // 17: skein.router.v1.RouterService.Subscribe:output_type -> skein.router.v1.SubscribeResponse
-	13, // 18: skein.router.v1.RouterService.TopicInfo:output_type -> skein.router.v1.TopicInfoResponse
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	16, // 9: skein.router.v1.DisconnectRequest.connection:type_name -> skein.router.v1.Connection
+	2,  // 10: skein.router.v1.RouterService.Publish:input_type -> skein.router.v1.PublishRequest
+	4,  // 11: skein.router.v1.RouterService.PublishBatch:input_type -> skein.router.v1.PublishBatchRequest
+	7,  // 12: skein.router.v1.RouterService.PublishStream:input_type -> skein.router.v1.PublishStreamRequest
+	9,  // 13: skein.router.v1.RouterService.Subscribe:input_type -> skein.router.v1.SubscribeRequest
+	12, // 14: skein.router.v1.RouterService.TopicInfo:input_type -> skein.router.v1.TopicInfoRequest
+	15, // 15: skein.router.v1.RouterService.Disconnect:input_type -> skein.router.v1.DisconnectRequest
+	3,  // 16: skein.router.v1.RouterService.Publish:output_type -> skein.router.v1.PublishResponse
+	5,  // 17: skein.router.v1.RouterService.PublishBatch:output_type -> skein.router.v1.PublishBatchResponse
+	8,  // 18: skein.router.v1.RouterService.PublishStream:output_type -> skein.router.v1.PublishStreamResponse
+	10, // 19: skein.router.v1.RouterService.Subscribe:output_type -> skein.router.v1.SubscribeResponse
+	13, // 20: skein.router.v1.RouterService.TopicInfo:output_type -> skein.router.v1.TopicInfoResponse
+	17, // 21: skein.router.v1.RouterService.Disconnect:output_type -> skein.router.v1.DisconnectResponse
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_skein_router_v1_router_proto_init() }
@@ -1084,7 +1291,7 @@ func file_skein_router_v1_router_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skein_router_v1_router_proto_rawDesc), len(file_skein_router_v1_router_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

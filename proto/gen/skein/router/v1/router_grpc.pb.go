@@ -26,6 +26,7 @@ const (
 	RouterService_PublishStream_FullMethodName = "/skein.router.v1.RouterService/PublishStream"
 	RouterService_Subscribe_FullMethodName     = "/skein.router.v1.RouterService/Subscribe"
 	RouterService_TopicInfo_FullMethodName     = "/skein.router.v1.RouterService/TopicInfo"
+	RouterService_Disconnect_FullMethodName    = "/skein.router.v1.RouterService/Disconnect"
 )
 
 // RouterServiceClient is the client API for RouterService service.
@@ -59,6 +60,13 @@ type RouterServiceClient interface {
 	// TopicInfo tells which router owns a topic, which edges have subscribers,
 	// and who would receive a message now, and why.
 	TopicInfo(ctx context.Context, in *TopicInfoRequest, opts ...grpc.CallOption) (*TopicInfoResponse, error)
+	// Disconnect ends sockets or channels on every edge: of a user, of one
+	// connection, or of a topic. It returns when every edge that is attached to
+	// the answering router has done so.
+	//
+	// Errors: INVALID_ARGUMENT when nothing is named; UNAVAILABLE when an edge did
+	// not answer, and then some may be ended.
+	Disconnect(ctx context.Context, in *DisconnectRequest, opts ...grpc.CallOption) (*DisconnectResponse, error)
 }
 
 type routerServiceClient struct {
@@ -131,6 +139,16 @@ func (c *routerServiceClient) TopicInfo(ctx context.Context, in *TopicInfoReques
 	return out, nil
 }
 
+func (c *routerServiceClient) Disconnect(ctx context.Context, in *DisconnectRequest, opts ...grpc.CallOption) (*DisconnectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DisconnectResponse)
+	err := c.cc.Invoke(ctx, RouterService_Disconnect_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RouterServiceServer is the server API for RouterService service.
 // All implementations must embed UnimplementedRouterServiceServer
 // for forward compatibility.
@@ -162,6 +180,13 @@ type RouterServiceServer interface {
 	// TopicInfo tells which router owns a topic, which edges have subscribers,
 	// and who would receive a message now, and why.
 	TopicInfo(context.Context, *TopicInfoRequest) (*TopicInfoResponse, error)
+	// Disconnect ends sockets or channels on every edge: of a user, of one
+	// connection, or of a topic. It returns when every edge that is attached to
+	// the answering router has done so.
+	//
+	// Errors: INVALID_ARGUMENT when nothing is named; UNAVAILABLE when an edge did
+	// not answer, and then some may be ended.
+	Disconnect(context.Context, *DisconnectRequest) (*DisconnectResponse, error)
 	mustEmbedUnimplementedRouterServiceServer()
 }
 
@@ -186,6 +211,9 @@ func (UnimplementedRouterServiceServer) Subscribe(*SubscribeRequest, grpc.Server
 }
 func (UnimplementedRouterServiceServer) TopicInfo(context.Context, *TopicInfoRequest) (*TopicInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TopicInfo not implemented")
+}
+func (UnimplementedRouterServiceServer) Disconnect(context.Context, *DisconnectRequest) (*DisconnectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Disconnect not implemented")
 }
 func (UnimplementedRouterServiceServer) mustEmbedUnimplementedRouterServiceServer() {}
 func (UnimplementedRouterServiceServer) testEmbeddedByValue()                       {}
@@ -280,6 +308,24 @@ func _RouterService_TopicInfo_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RouterService_Disconnect_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisconnectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RouterServiceServer).Disconnect(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RouterService_Disconnect_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RouterServiceServer).Disconnect(ctx, req.(*DisconnectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RouterService_ServiceDesc is the grpc.ServiceDesc for RouterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -298,6 +344,10 @@ var RouterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TopicInfo",
 			Handler:    _RouterService_TopicInfo_Handler,
+		},
+		{
+			MethodName: "Disconnect",
+			Handler:    _RouterService_Disconnect_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
