@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 
 const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
-/** Browser opens tabs on the demo and notes whatever they complain about. */
+/** Browser opens pages and notes whatever they complain about. */
 export class Browser {
   complaints = [];
   hosts = new Set();
@@ -28,8 +28,8 @@ export class Browser {
     await Promise.all(this.browser.contexts().map((context) => context.close()));
   }
 
-  /** tab opens a page that shares nothing with the other tabs. */
-  async tab(url, options = {}) {
+  /** page opens a page that shares nothing with the others. */
+  async page(url, options = {}) {
     const context = await this.browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: "reduce", ...options });
     const page = await context.newPage();
     page.on("pageerror", (error) => this.complaints.push(`exception: ${error.message}`));
@@ -40,6 +40,12 @@ export class Browser {
     });
     page.on("request", (request) => this.hosts.add(new URL(request.url()).host));
     await page.goto(url);
+    return page;
+  }
+
+  /** tab opens the demo and waits until it is connected. */
+  async tab(url, options = {}) {
+    const page = await this.page(url, options);
     await page.waitForSelector('#status[data-state="open"]');
     return new Tab(page);
   }

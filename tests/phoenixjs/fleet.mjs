@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createWriteStream, mkdirSync, mkdtempSync } from "node:fs";
+import { createWriteStream, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -62,23 +62,41 @@ class Process {
   }
 }
 
-/** Fleet is 3 routers, a presence instance and 2 edges. */
+/**
+ * Fleet is 3 routers, a presence instance and 2 edges, unless told otherwise.
+ * config is the text of a YAML file that all routers and edges read, edge are
+ * further flags of the edges.
+ */
 export class Fleet {
   routers = [];
   presence = [];
   edges = [];
+  #sizes;
+  #config = [];
+  #edgeFlags;
+
+  constructor({ routers = 3, presence = 1, edges = 2, config = "", edge = [] } = {}) {
+    this.#sizes = { routers, presence, edges };
+    this.#edgeFlags = edge;
+    if (config) {
+      const file = path.join(mkdtempSync(path.join(tmpdir(), "skein-config-")), "skein.yaml");
+      writeFileSync(file, config);
+      this.#config = ["--config", file];
+    }
+  }
 
   async start() {
     // Every router knows all seeds, so that each may be restarted.
-    const gossip = await addresses(3);
+    const gossip = await addresses(this.#sizes.routers);
     for (const [i, own] of gossip.entries()) {
-      await this.#member(this.routers, `router-${i + 1}`, "skein-router", own, gossip.filter((seed) => seed !== own));
+      await this.#member(this.routers, `router-${i + 1}`, "skein-router", own, gossip.filter((seed) => seed !== own), this.#config);
     }
     await Promise.all(this.routers.map((router) => router.ready()));
-    const [own] = await addresses(1);
-    await this.#member(this.presence, "presence-1", "skein-presence", own, gossip);
-    await this.presence[0].ready();
-    for (const id of ["edge-a", "edge-b"]) await this.#edge(id);
+    for (const [i, own] of (await addresses(this.#sizes.presence)).entries()) {
+      await this.#member(this.presence, `presence-${i + 1}`, "skein-presence", own, gossip);
+    }
+    await Promise.all(this.presence.map((instance) => instance.ready()));
+    for (let i = 0; i < this.#sizes.edges; i++) await this.#edge(`edge-${String.fromCharCode(97 + i)}`);
     return this;
   }
 
@@ -93,9 +111,9 @@ export class Fleet {
     await run("skein", ["publish", topic, event, JSON.stringify(payload), "--router", this.routers[0].grpc]);
   }
 
-  async #member(group, id, binary, gossip, join) {
+  async #member(group, id, binary, gossip, join, flags = []) {
     const [grpc, admin] = await addresses(2);
-    const member = new Process(id, binary, ["--id", id, "--grpc", grpc, "--gossip", gossip, "--admin", admin, "--join", join.join(",")], admin);
+    const member = new Process(id, binary, ["--id", id, "--grpc", grpc, "--gossip", gossip, "--admin", admin, "--join", join.join(","), ...flags], admin);
     member.grpc = grpc;
     group.push(member);
     member.launch();
@@ -104,7 +122,9 @@ export class Fleet {
   async #edge(id) {
     const [listen, admin, agent] = await addresses(3);
     const routers = this.routers.map(({ grpc }) => grpc).join(",");
-    const edge = new Process(id, "skein-edge", ["--id", id, "--listen", listen, "--admin", admin, "--agent", agent, "--routers", routers, "--demo"], admin);
+    const args = ["--id", id, "--listen", listen, "--admin", admin, "--agent", agent, "--routers", routers, "--demo", ...this.#config, ...this.#edgeFlags];
+    const edge = new Process(id, "skein-edge", args, admin);
+    edge.host = listen;
     edge.url = `http://${listen}`;
     edge.socket = `ws://${listen}/socket`;
     this.edges.push(edge);
@@ -130,7 +150,7 @@ const ports = 12000;
 let nextPort = Math.floor(Math.random() * ports);
 
 // Free addresses of loopback; no port is handed out twice in a row.
-async function addresses(count) {
+export async function addresses(count) {
   const list = [];
   for (let tries = 0; list.length < count; tries++) {
     if (tries === ports) throw new Error("no port is free");
