@@ -7,7 +7,7 @@
 //
 // The sender packs everything that waits into one message (natural batching):
 // nothing is added to the latency of a quiet stream, and a busy one sends few,
-// large messages. Both ends send a beat each [BeatInterval]; a stream on which
+// large messages, a millisecond or two apart. Both ends send a beat each [BeatInterval]; a stream on which
 // nothing was received for [Silence] is broken, whatever TCP believes.
 package pump
 
@@ -50,6 +50,7 @@ type Stream[Item, Out, In any] struct {
 	Pack   func([]Item) *Out  // packs items, in order, into one message; must not keep the slice
 	Beat   func() *Out        // a message that only says "alive"
 	Handle func(*In) error    // called by the receiver, one at a time; an error ends the stream
+	Linger bool               // while busy, wait a moment for company before sending
 }
 
 // Client opens a stream and runs it until ctx ends, the stream breaks or Handle
@@ -107,6 +108,7 @@ func (s Stream[Item, Out, In]) send(ctx context.Context, send func(*Out) error, 
 		}
 	}
 	var items []Item
+	var pace linger
 	for {
 		select {
 		case <-ctx.Done():
@@ -120,6 +122,15 @@ func (s Stream[Item, Out, In]) send(ctx context.Context, send func(*Out) error, 
 			continue
 		case <-s.Queue.Ready():
 		}
+		if pause := pace.wait(time.Now()); s.Linger && pause > 0 {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-received.done:
+				return received.reason(ctx)
+			case <-time.After(pause):
+			}
+		}
 		items = s.Queue.Take(items)
 		for rest := items; len(rest) > 0; {
 			n := s.chunk(rest)
@@ -128,6 +139,7 @@ func (s Stream[Item, Out, In]) send(ctx context.Context, send func(*Out) error, 
 			}
 			rest = rest[n:]
 		}
+		pace.sent(time.Now(), len(items))
 	}
 }
 

@@ -140,6 +140,7 @@ func (l *link) attach(ctx context.Context) (attached bool, err error) {
 		Pack:   p.pack,
 		Beat:   func() *meshv1.AttachRequest { return &meshv1.AttachRequest{Beat: true} },
 		Handle: func(m *meshv1.AttachResponse) error { return r.handle(ctx, m) },
+		Linger: true, // the router answers a message with a message, so its side is gathered as well
 	}.Client(ctx, meshv1.NewMeshServiceClient(conn).Attach)
 	_ = conn.Close() // the stream has ended
 	l.uplink.core.detached(p, &r.fx)
