@@ -142,12 +142,12 @@ func hold(b *testing.B, n int, opts socket.Options) (*socket.Server, []*socket.C
 	var conns []*socket.Conn
 	opts.Listener = listen(b)
 	opts.Limits.OutboxBytes = 64 << 20
-	opts.Open = func(c *socket.Conn, _ *socket.Request) socket.Handler {
+	opts.Mounts = at(func(c *socket.Conn) socket.Handler {
 		mu.Lock()
 		defer mu.Unlock()
 		conns = append(conns, c)
 		return idle{}
-	}
+	})
 	s := socket.New(opts)
 	abort := make(chan struct{})
 	ctx, stop := context.WithCancel(b.Context())
@@ -160,7 +160,7 @@ func hold(b *testing.B, n int, opts socket.Options) (*socket.Server, []*socket.C
 			b.Error(err)
 		}
 	})
-	clients(b, opts.Listener.Addr().String(), n, handshake)
+	clients(b, opts.Listener.Addr().String(), n, hello)
 	for {
 		mu.Lock()
 		all := len(conns) == n

@@ -41,16 +41,14 @@ func inBubble(t *testing.T, opts socket.Options, test func(t *testing.T, s *serv
 	})
 }
 
-func echoes(c *socket.Conn, _ *socket.Request) socket.Handler { return &echo{conn: c} }
-
 // The default idle timeout, to the second: received frames reset it, sent ones
 // do not.
 func TestIdleInVirtualTime(t *testing.T) {
 	var conn *socket.Conn
-	opts := socket.Options{Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
+	opts := socket.Options{Mounts: at(func(c *socket.Conn) socket.Handler {
 		conn = c
 		return &echo{conn: c}
-	}}
+	})}
 	inBubble(t, opts, func(t *testing.T, _ *server, dial func() *client) {
 		c := dial()
 		for range 3 {
@@ -70,7 +68,7 @@ func TestIdleInVirtualTime(t *testing.T) {
 }
 
 func TestDrainInVirtualTime(t *testing.T) {
-	opts := socket.Options{Open: echoes, Limits: socket.Limits{Drain: 100 * time.Millisecond}}
+	opts := socket.Options{Mounts: at(echoes), Limits: socket.Limits{Drain: 100 * time.Millisecond}}
 	inBubble(t, opts, func(t *testing.T, s *server, dial func() *client) {
 		clients := make([]*client, 10)
 		for i := range clients {
@@ -108,7 +106,7 @@ func TestTLS(t *testing.T) {
 	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}}
 	ctx, stop := context.WithCancel(t.Context())
 	s := &server{t: t, stop: stop, done: make(chan error, 1), addr: plain.Addr().String()}
-	s.Server = socket.New(socket.Options{Listener: tls.NewListener(plain, config), Open: echoes})
+	s.Server = socket.New(socket.Options{Listener: tls.NewListener(plain, config), Mounts: at(echoes)})
 	go func() { s.done <- s.Run(ctx) }()
 	t.Cleanup(s.end)
 	conn, err := tls.Dial("tcp", s.addr, &tls.Config{InsecureSkipVerify: true})
