@@ -111,9 +111,7 @@ func deflateCases() []wireCase {
 
 func TestConformance(t *testing.T) {
 	onEngines(t, func(t *testing.T, e mode) {
-		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Mounts: []socket.Mount{
-			{Path: "/socket", Admit: admit(echoes), Compress: true},
-		}})
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		rsv1 := wireCase{"compressed without negotiation", []byte{0xc1, 0x81, 1, 2, 3, 4, 5}, []string{"close 1002", "end"}}
 		for _, tt := range append(plainCases(), rsv1) {
 			conform(t, s, dial, tt)
@@ -134,7 +132,7 @@ func TestConformance(t *testing.T) {
 }
 
 // conform runs a case with its bytes cut in several ways.
-func conform(t *testing.T, s *server, dial func(*testing.T, *server, ...byte) *client, tt wireCase) {
+func conform(t *testing.T, s *server, dial dialer, tt wireCase) {
 	t.Helper()
 	t.Run(tt.name, func(t *testing.T) {
 		c := dial(t, s)
@@ -185,7 +183,6 @@ func TestSizeLimits(t *testing.T) {
 	onEngines(t, func(t *testing.T, e mode) {
 		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Mounts: []socket.Mount{
 			{Path: "/socket", Admit: admit(echoes), Compress: true, FrameBytes: 1024, MessageBytes: 2000},
-			{Path: "/other", Admit: admit(echoes)},
 		}})
 		for _, tt := range tests {
 			conform(t, s, dial, tt)

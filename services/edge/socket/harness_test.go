@@ -51,6 +51,17 @@ func modes() []mode {
 	}
 }
 
+// onConns runs a test with both kinds of connections on each engine.
+func onConns(t *testing.T, test func(t *testing.T, e mode, dial dialer)) {
+	onEngines(t, func(t *testing.T, e mode) {
+		t.Run("plain", func(t *testing.T) { test(t, e, dial) })
+		t.Run("deflating", func(t *testing.T) { test(t, e, dialDeflating) })
+	})
+}
+
+// dialer is [dial] or [dialDeflating].
+type dialer func(t *testing.T, s *server, behind ...byte) *client
+
 func onEngines(t *testing.T, test func(t *testing.T, e mode)) {
 	for _, e := range modes() {
 		t.Run(e.name, func(t *testing.T) { test(t, e) })
@@ -83,9 +94,9 @@ func start(t *testing.T, opts socket.Options) *server {
 	return s
 }
 
-// at is a mount that admits everybody.
+// at is a mount that admits everybody, compressed if they like.
 func at(open func(*socket.Conn) socket.Handler) []socket.Mount {
-	return []socket.Mount{{Path: socket.DefaultPath, Admit: admit(open)}}
+	return []socket.Mount{{Path: socket.DefaultPath, Admit: admit(open), Compress: true}}
 }
 
 func admit(open func(*socket.Conn) socket.Handler) func(context.Context, *handshake.Request) (func(*socket.Conn) socket.Handler, handshake.Refusal) {
@@ -157,12 +168,7 @@ const hello = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: skein\r\nConnec
 
 func dial(t *testing.T, s *server, behind ...byte) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return upgrade(t, conn, behind...)
+	return dialBy(t, s, hello, behind...)
 }
 
 // deflating is hello with an offer of compression, as browsers make it.
@@ -171,12 +177,17 @@ var deflating = strings.Replace(hello, "\r\n\r\n", "\r\nSec-WebSocket-Extensions
 // dialDeflating connects a client that negotiates compression.
 func dialDeflating(t *testing.T, s *server, behind ...byte) *client {
 	t.Helper()
+	return dialBy(t, s, deflating, behind...)
+}
+
+func dialBy(t *testing.T, s *server, hello string, behind ...byte) *client {
+	t.Helper()
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return upgradeBy(t, conn, deflating, behind...)
+	return upgradeBy(t, conn, hello, behind...)
 }
 
 func upgrade(t *testing.T, conn net.Conn, behind ...byte) *client {

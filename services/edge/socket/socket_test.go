@@ -43,7 +43,7 @@ func record(t *testing.T, opts socket.Options) (*server, func() *recorder) {
 }
 
 func TestPause(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		c := dial(t, s)
 		r := opened()
@@ -67,7 +67,7 @@ func TestPause(t *testing.T) {
 
 // A pause that ends before the message's handler returns changes nothing.
 func TestPauseAndResumeAtOnce(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Mounts: at(func(c *socket.Conn) socket.Handler {
 			return handlerFunc(func(op wsframe.Opcode, data []byte) {
 				c.Pause()
@@ -90,7 +90,7 @@ func (handlerFunc) Closed()                                  {}
 
 // A long stream survives pauses at any place of it, resumed by another goroutine.
 func TestPausesLoseNothing(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		limits := socket.Limits{OutboxBytes: 16 << 20} // the client writes ahead of its reading
 		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: limits, Mounts: at(func(c *socket.Conn) socket.Handler {
 			n := 0
@@ -118,7 +118,7 @@ func TestPausesLoseNothing(t *testing.T) {
 }
 
 func TestCloseWhilePaused(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		c := dial(t, s)
 		r := opened()
@@ -134,7 +134,7 @@ func TestCloseWhilePaused(t *testing.T) {
 
 // The close frame comes behind what is queued; nothing comes behind it.
 func TestCloseIsLast(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		c := dial(t, s)
 		r := opened()
@@ -159,7 +159,7 @@ func TestCloseIsLast(t *testing.T) {
 
 // A client that does not answer a close is dropped.
 func TestUnansweredClose(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{CloseWait: 50 * time.Millisecond}})
 		c := dial(t, s)
 		opened().conn.Close(wsframe.CodeRestart, "")
@@ -249,7 +249,7 @@ func TestSlowReader(t *testing.T) {
 
 // Clients that stop for a while and then read get every byte in order.
 func TestStalledReadersCatchUp(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{OutboxBytes: 64 << 20}})
 		const sockets, messages = 6, 800
 		var clients []*client
@@ -277,7 +277,7 @@ func TestStalledReadersCatchUp(t *testing.T) {
 
 // Closed comes exactly once, however a connection ends.
 func TestThousandsOfConnects(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		var opened, closed atomic.Int64
 		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Mounts: at(func(c *socket.Conn) socket.Handler {
 			opened.Add(1)
@@ -338,7 +338,7 @@ func TestDrain(t *testing.T) {
 
 // Abort ends a drain whose clients do not answer.
 func TestAbort(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		abort := make(chan struct{})
 		s := start(t, socket.Options{
 			Engine: e.engine, Writer: e.writer, Abort: abort,
