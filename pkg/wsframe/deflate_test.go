@@ -87,6 +87,7 @@ func TestInflate(t *testing.T) {
 		{"truncated", frame(deflatedText, true, deflate(long)[:40]), nil, wsframe.CodeBadPayload},
 		{"rubbish behind the final block", frame(deflatedText, true, "\xf3\x48\xcd\xc9\xc9\x07\x00\xff\xff"), nil, wsframe.CodeBadPayload},
 		{"distance before the start", frame(deflatedText, true, "\x62\x00\x42\x00\x00"), nil, wsframe.CodeBadPayload},
+		{"nothing, in many tables", frame(deflatedText, true, tables(1000)), []string{"1 "}, 0},
 		{"inflates to bad UTF-8", frame(deflatedText, true, deflate("a\xff")), nil, wsframe.CodeBadPayload},
 	}
 	for _, tt := range tests {
@@ -257,11 +258,48 @@ func BenchmarkDeflate(b *testing.B) {
 	}
 }
 
+// tables is a payload of about that size that says nothing, in as many blocks
+// as possible of which each brings Huffman codes of its own: the most work that a
+// client can ask for by a byte.
+func tables(size int) string {
+	var out []byte
+	var bits, count uint
+	put := func(value, width uint) {
+		bits |= value << count
+		for count += width; count >= 8; count -= 8 {
+			out = append(out, byte(bits))
+			bits >>= 8
+		}
+	}
+	for len(out) < size {
+		put(2<<1, 3) // a block with codes of its own, not the last one
+		put(29, 5)   // 286 lengths of literals
+		put(0, 5)    // 1 length of distances
+		put(14, 4)   // 18 lengths of the codes for these lengths:
+		for _, length := range []uint{0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1} {
+			put(length, 3) // "1" for many zeros, "0" for a one
+		}
+		for _, zeros := range []uint{138, 118} {
+			put(1, 1)
+			put(zeros-11, 7)
+		}
+		put(0, 1) // the end of a block has a code
+		put(1, 1)
+		put(28-11, 7)
+		put(0, 1) // and the longest match
+		put(0, 1) // and a distance
+		put(0, 1) // the end
+	}
+	put(0, 3) // the empty block of a flush
+	put(0, 7) // up to the next byte
+	return string(out)
+}
+
 func BenchmarkInflate(b *testing.B) {
 	empty := strings.Repeat("\x00\x00\x00\xff\xff", 20_000) // nothing, in many blocks
 	for name, payload := range map[string]string{
 		"200": deflate(string(chat(200))), "1000": deflate(string(chat(1000))), "4000": deflate(string(chat(4000))),
-		"bomb": deflate(strings.Repeat("x", 64<<20)), "blocks": empty,
+		"bomb": deflate(strings.Repeat("x", 64<<20)), "blocks": empty, "tables": tables(100_000),
 	} {
 		b.Run(name, func(b *testing.B) {
 			stream := frame(deflatedText, true, payload)

@@ -171,18 +171,16 @@ func VisibleHeader(h http.Header) http.Header {
 			visible.Add(name, strings.ToValidUTF8(v, "\ufffd"))
 		}
 	}
-	const protocol = "Sec-Websocket-Protocol"
-	if lines, ok := visible[protocol]; ok {
-		delete(visible, protocol)
-		var rest []string
-		for p := range List(lines) {
-			if !strings.HasPrefix(p, tokenPrefix) {
-				rest = append(rest, p)
-			}
+	offered := visible.Values("Sec-WebSocket-Protocol")
+	visible.Del("Sec-WebSocket-Protocol")
+	var rest []string
+	for p := range List(offered) {
+		if !strings.HasPrefix(p, tokenPrefix) {
+			rest = append(rest, p)
 		}
-		if len(rest) > 0 {
-			visible.Set(protocol, strings.Join(rest, ", "))
-		}
+	}
+	if len(rest) > 0 {
+		visible.Set("Sec-WebSocket-Protocol", strings.Join(rest, ", "))
 	}
 	return visible
 }

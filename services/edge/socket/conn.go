@@ -20,14 +20,13 @@ type Conn struct {
 	addr    netip.Addr
 	deflate bool // compression was negotiated
 
-	// handler is set once, with mu held, by the goroutine that runs it.
-	handler Handler
-
 	// Owned by the goroutine that runs the handler.
 	told bool // the handler knows that it is over
 
-	// mu guards the fields below.
+	// mu guards the fields below. The handler is set once, by the goroutine that
+	// runs it and needs no lock to read it.
 	mu        sync.Mutex
+	handler   Handler
 	out       outbox
 	deadline  int64 // when closing ends, on the server's clock
 	phase     phase
@@ -112,7 +111,7 @@ func (c *Conn) Close(code wsframe.Code, reason string) {
 // Pause stops the delivery of messages after the current one; what the client
 // sends stays in the kernel, so that it is slowed down. At most one read buffer
 // is kept. A client that cannot send because of a pause is still closed when
-// nothing was received of it for [Limits.Idle].
+// nothing was received of it for [Mount.Idle].
 func (c *Conn) Pause() {
 	c.mu.Lock()
 	c.paused = true

@@ -190,5 +190,5 @@ func reasonOf[R interface {
 	~uint8
 	String() string
 }](i int) string {
-	return R(i).String() //nolint:gosec // there are few
+	return R(i).String()
 }
