@@ -96,8 +96,9 @@ func (s *Server) All() iter.Seq[*Conn] {
 
 // Run serves until ctx ends or the listener fails. Then it refuses new
 // connections, closes every socket with [wsframe.CodeRestart] spread over
-// [Limits.Drain], waits for their ends and returns with nothing left running.
-// It does not end a fallback handler that does not return.
+// [Limits.Drain], answers the requests under way, waits for the ends of all and
+// returns with nothing left running. It does not end a fallback handler that does
+// not return.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.opts.validate(); err != nil {
 		return err
