@@ -10,7 +10,17 @@ import (
 // header is read, before memory is spent on the payload.
 type Limits struct {
 	Frame   int // one frame with its header and mask, as Phoenix on Bandit counts it
-	Message int // payload of one message, over all of its fragments
+	Message int // payload of one message, over all of its fragments and inflated
+}
+
+// wire is how many bytes of payload may make a message: deflate enlarges what it
+// cannot compress by five bytes a block, and no library makes blocks below 16 KiB
+// of that.
+func (l Limits) wire(deflated bool) int {
+	if !deflated {
+		return l.Message
+	}
+	return l.Message + l.Message>>10 + 64
 }
 
 // MaxPayload is the longest payload of a client's frame under the limit.
@@ -48,30 +58,33 @@ type Message struct {
 // takes whatever arrived and keeps only what is incomplete, so an idle decoder
 // holds no memory. The zero value is ready. After an error it must not be used.
 type Decoder struct {
-	partial []byte // a frame that is not complete yet
-	message []byte // payload so far of a fragmented message
-	op      Opcode // of that message, Continuation if there is none
+	partial  []byte // a frame that is not complete yet
+	message  []byte // payload so far of a fragmented message
+	op       Opcode // of that message, Continuation if there is none
+	deflated bool   // that message is compressed
 }
 
 // Next takes the next frame from data, which it unmasks in place, and returns
 // what follows it. Without a complete frame in data it keeps all of it and
 // returns ok false: call again with later bytes. The payload is valid until
-// data is overwritten or Next is called again.
-func (d *Decoder) Next(data []byte, limits Limits) (m Message, rest []byte, ok bool, err error) {
-	frame, rest, h, err := d.frame(data, limits)
+// data is overwritten, Next is called again, or z is used again. Compressed
+// messages are inflated by z; without one, which means that compression was not
+// negotiated, they are an [Error].
+func (d *Decoder) Next(data []byte, limits Limits, z *Inflater) (m Message, rest []byte, ok bool, err error) {
+	frame, rest, h, err := d.frame(data, limits, z != nil)
 	if err != nil || frame == nil {
 		return Message{}, nil, false, err
 	}
 	payload := frame[h.len:]
 	unmask(payload, [maskLen]byte(frame[h.len-maskLen:]))
-	m, err = d.accept(h, payload, limits)
+	m, err = d.accept(h, payload, limits, z)
 	return m, rest, err == nil, err
 }
 
 // frame cuts the next frame from what was kept and data, or keeps data.
-func (d *Decoder) frame(data []byte, limits Limits) (frame, rest []byte, h header, err error) {
+func (d *Decoder) frame(data []byte, limits Limits, deflate bool) (frame, rest []byte, h header, err error) {
 	if len(d.partial) == 0 {
-		h, err = d.header(data, limits)
+		h, err = d.header(data, limits, deflate)
 		if err != nil {
 			return nil, nil, h, err
 		}
@@ -82,7 +95,7 @@ func (d *Decoder) frame(data []byte, limits Limits) (frame, rest []byte, h heade
 		return data[:h.total()], data[h.total():], h, nil
 	}
 	for {
-		h, err = d.header(d.partial, limits)
+		h, err = d.header(d.partial, limits, deflate)
 		if err != nil {
 			return nil, nil, h, err
 		}
@@ -121,25 +134,30 @@ func (d *Decoder) keep(data []byte, h header) {
 }
 
 // accept handles a complete frame.
-func (d *Decoder) accept(h header, payload []byte, limits Limits) (Message, error) {
+func (d *Decoder) accept(h header, payload []byte, limits Limits, z *Inflater) (Message, error) {
 	if h.op.IsControl() {
 		return Message{Op: h.op, Payload: payload}, nil
 	}
-	op := d.op
-	if h.op != Continuation {
-		op = h.op
+	op, deflated := h.op, h.deflated
+	if h.op == Continuation {
+		op, deflated = d.op, d.deflated
 	}
-	if !h.final || h.op == Continuation {
-		if len(d.message)+len(payload) > limits.Message {
-			return Message{}, &Error{CodeTooBig, "message over the limit"}
-		}
-		d.message, d.op = append(d.message, payload...), op
-		if !h.final {
-			return Message{Op: Continuation}, nil
-		}
-		payload, d.message, d.op = d.message, nil, Continuation
-	} else if len(payload) > limits.Message {
+	if len(d.message)+len(payload) > limits.wire(deflated) {
 		return Message{}, &Error{CodeTooBig, "message over the limit"}
+	}
+	if !h.final {
+		d.message, d.op, d.deflated = append(d.message, payload...), op, deflated
+		return Message{Op: Continuation}, nil
+	}
+	if h.op == Continuation {
+		payload, d.message = append(d.message, payload...), nil
+		d.op, d.deflated = Continuation, false
+	}
+	if deflated {
+		var err error
+		if payload, err = z.inflate(payload, limits.Message); err != nil {
+			return Message{}, err
+		}
 	}
 	if op == Text && !utf8.Valid(payload) {
 		return Message{}, &Error{CodeBadPayload, "text is not UTF-8"}
@@ -151,10 +169,11 @@ const maskLen = 4
 
 // header of a client's frame. len is zero as long as it is incomplete.
 type header struct {
-	op      Opcode
-	final   bool
-	len     int // with the mask
-	payload int
+	op       Opcode
+	final    bool
+	deflated bool
+	len      int // with the mask
+	payload  int
 }
 
 func (h header) total() int { return h.len + h.payload }
@@ -177,11 +196,12 @@ func headerWant(b []byte) int {
 
 // header parses the header at the start of b and refuses what the protocol or
 // the limits forbid as early as it shows.
-func (d *Decoder) header(b []byte, limits Limits) (header, error) {
+func (d *Decoder) header(b []byte, limits Limits, deflate bool) (header, error) {
 	if len(b) < 2 {
 		return header{}, nil
 	}
 	h := header{op: Opcode(b[0] & 0x0f), final: b[0]&0x80 != 0}
+	h.deflated = deflate && b[0]&rsv1 != 0 && (h.op == Text || h.op == Binary)
 	if err := d.check(h, b); err != nil {
 		return header{}, err
 	}
@@ -208,8 +228,12 @@ func (d *Decoder) header(b []byte, limits Limits) (header, error) {
 
 // check refuses a frame by its first two bytes.
 func (d *Decoder) check(h header, b []byte) error {
+	reserved := b[0] & 0x70
+	if h.deflated {
+		reserved &^= rsv1
+	}
 	switch {
-	case b[0]&0x70 != 0:
+	case reserved != 0:
 		return &Error{CodeProtocol, "reserved bit set"}
 	case b[1]&0x80 == 0:
 		return &Error{CodeProtocol, "frame is not masked"}

@@ -1,4 +1,5 @@
-// Package wsframe encodes and decodes WebSocket frames (RFC 6455, section 5).
+// Package wsframe encodes and decodes WebSocket frames (RFC 6455, section 5),
+// compressed ones too (RFC 7692, permessage-deflate without context takeover).
 package wsframe
 
 import "encoding/binary"
@@ -27,7 +28,7 @@ const (
 	CodeProtocol   Code = 1002 // broken framing, or silent for too long
 	CodeNoStatus   Code = 1005 // never on the wire: a close without a code
 	CodeAbnormal   Code = 1006 // never on the wire: the connection broke
-	CodeBadPayload Code = 1007 // text that is not UTF-8
+	CodeBadPayload Code = 1007 // text that is not UTF-8, or damaged compression
 	CodePolicy     Code = 1008 // a limit or a rule of the operator
 	CodeTooBig     Code = 1009 // frame or message over the limit
 	CodeInternal   Code = 1011 // a message that is not Phoenix's protocol
@@ -54,7 +55,12 @@ func New(op Opcode, payload []byte) Frame {
 // caller expects to append, in bytes: right, it saves a copy; wrong, it does no
 // harm.
 func Build(op Opcode, size int, fill func([]byte) []byte) Frame {
-	buf := fill(make([]byte, MaxHeader, MaxHeader+size))
+	return seal(op, fill(make([]byte, MaxHeader, MaxHeader+size)))
+}
+
+// seal puts the header right before the payload, for which the first MaxHeader
+// bytes of buf are room.
+func seal(op Opcode, buf []byte) Frame {
 	n := len(buf) - MaxHeader
 	h := headerLen(n)
 	wire := buf[MaxHeader-h:]
@@ -70,6 +76,9 @@ func (f Frame) Payload() []byte { return f.wire[f.header:] }
 
 // Op is the frame's opcode.
 func (f Frame) Op() Opcode { return Opcode(f.wire[0] & 0x0f) }
+
+// Deflated reports whether the payload is compressed, see [Deflate].
+func (f Frame) Deflated() bool { return f.wire[0]&rsv1 != 0 }
 
 // Len is the size of the whole frame in bytes.
 func (f Frame) Len() int { return len(f.wire) }

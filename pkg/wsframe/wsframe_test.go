@@ -25,13 +25,19 @@ func frame(op wsframe.Opcode, final bool, payload string) []byte {
 // decode feeds the stream in pieces of at most step bytes and returns what came
 // out in a readable form.
 func decode(stream []byte, limits wsframe.Limits, step int) (out []string, err error) {
+	return decodeWith(nil, stream, limits, step)
+}
+
+// decodeWith is decode for a connection that negotiated compression, if there
+// is an inflater.
+func decodeWith(z *wsframe.Inflater, stream []byte, limits wsframe.Limits, step int) (out []string, err error) {
 	var d wsframe.Decoder
 	for len(stream) > 0 {
 		n := min(step, len(stream))
 		data := bytes.Clone(stream[:n])
 		stream = stream[n:]
 		for {
-			m, rest, ok, err := d.Next(data, limits)
+			m, rest, ok, err := d.Next(data, limits, z)
 			if err != nil {
 				return out, err
 			}
@@ -164,7 +170,7 @@ func TestPromisedLengthIsNotAllocated(t *testing.T) {
 	const times = 100
 	for range times {
 		var d wsframe.Decoder
-		if _, _, ok, err := d.Next(head, limits); ok || err != nil {
+		if _, _, ok, err := d.Next(head, limits, nil); ok || err != nil {
 			t.Fatal(ok, err)
 		}
 	}
@@ -247,12 +253,22 @@ func FuzzDecode(f *testing.F) {
 	f.Add(append(frame(wsframe.Ping, true, "p"), frame(wsframe.Close, true, "\x03\xe9gone")...), uint8(9))
 	f.Add([]byte{0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4, 5}, uint8(2))
 	f.Add([]byte{0xc1, 0x80}, uint8(1))
+	f.Add(frame(deflatedText, true, "\xf2\x48\xcd\xc9\xc9\x07\x00"), uint8(4))
+	f.Add(append(frame(deflatedText, false, "\xf2\x48\xcd"), frame(0, true, "\xc9\xc9\x07\x00")...), uint8(1))
+	f.Add(frame(deflatedText, true, deflate(strings.Repeat("x", 9000))), uint8(200))
 	limits := wsframe.Limits{Frame: 4096, Message: 8192}
 	f.Fuzz(func(t *testing.T, stream []byte, step uint8) {
-		whole, wholeErr := decode(stream, limits, len(stream)+1)
-		cut, cutErr := decode(stream, limits, int(step)+1)
-		if fmt.Sprint(whole) != fmt.Sprint(cut) || codeOf(wholeErr) != codeOf(cutErr) {
-			t.Fatalf("whole %q (%v), cut %q (%v)", whole, wholeErr, cut, cutErr)
+		for _, z := range []*wsframe.Inflater{nil, new(wsframe.Inflater)} {
+			whole, wholeErr := decodeWith(z, stream, limits, len(stream)+1)
+			cut, cutErr := decodeWith(z, stream, limits, int(step)+1)
+			if fmt.Sprint(whole) != fmt.Sprint(cut) || codeOf(wholeErr) != codeOf(cutErr) {
+				t.Fatalf("whole %q (%v), cut %q (%v)", whole, wholeErr, cut, cutErr)
+			}
+			for _, m := range whole {
+				if len(m) > limits.Message+len("10 ") {
+					t.Fatalf("a message of %d bytes", len(m))
+				}
+			}
 		}
 	})
 }
@@ -285,7 +301,7 @@ func BenchmarkDecode(b *testing.B) {
 			work := make([]byte, len(stream))
 			for b.Loop() {
 				copy(work, stream)
-				if _, _, ok, err := d.Next(work, wide); !ok || err != nil {
+				if _, _, ok, err := d.Next(work, wide, nil); !ok || err != nil {
 					b.Fatal(ok, err)
 				}
 			}

@@ -43,4 +43,4 @@ type Refusal struct {
 }
 
 // Forbidden is the refusal of Phoenix for whatever its application refuses.
-var Forbidden = Refusal{Status: http.StatusForbidden}
+var Forbidden = Refusal{Status: http.StatusForbidden} //nolint:gochecknoglobals // Go has no constants of structs

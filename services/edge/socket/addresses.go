@@ -5,18 +5,26 @@ import (
 	"sync"
 )
 
-// addresses counts the sockets of each address. A limit of zero is none, and
-// then nothing is counted.
-type addresses struct {
-	limit int
+// Addresses counts the connections of each address, over all transports. Its
+// methods may be called concurrently, and on nil, which has no limit.
+type Addresses struct {
+	limit int // static
 
 	mu    sync.Mutex
 	count map[netip.Addr]int
 }
 
+// NewAddresses returns a count with a limit for each address; zero is none.
+func NewAddresses(limit int) *Addresses {
+	if limit == 0 {
+		return nil
+	}
+	return &Addresses{limit: limit, count: map[netip.Addr]int{}}
+}
+
 // below reports whether one more socket would be within the limit.
-func (a *addresses) below(addr netip.Addr) bool {
-	if a.limit == 0 || !addr.IsValid() {
+func (a *Addresses) below(addr netip.Addr) bool {
+	if a == nil || !addr.IsValid() {
 		return true
 	}
 	a.mu.Lock()
@@ -24,23 +32,22 @@ func (a *addresses) below(addr netip.Addr) bool {
 	return a.count[addr] < a.limit
 }
 
-// enter counts a socket and reports whether it is within the limit. Each enter
-// needs a leave, whatever it returned.
-func (a *addresses) enter(addr netip.Addr) bool {
-	if a.limit == 0 || !addr.IsValid() {
+// Enter counts a connection and reports whether it is within the limit. Each
+// Enter needs a Leave, whatever it returned. What is not an IP address has no
+// limit.
+func (a *Addresses) Enter(addr netip.Addr) bool {
+	if a == nil || !addr.IsValid() {
 		return true
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.count == nil {
-		a.count = map[netip.Addr]int{}
-	}
 	a.count[addr]++
 	return a.count[addr] <= a.limit
 }
 
-func (a *addresses) leave(addr netip.Addr) {
-	if a.limit == 0 || !addr.IsValid() {
+// Leave undoes Enter.
+func (a *Addresses) Leave(addr netip.Addr) {
+	if a == nil || !addr.IsValid() {
 		return
 	}
 	a.mu.Lock()

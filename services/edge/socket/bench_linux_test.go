@@ -138,16 +138,21 @@ func listen(b *testing.B) net.Listener {
 // hold runs a server with n sockets and returns it and them.
 func hold(b *testing.B, n int, opts socket.Options) (*socket.Server, []*socket.Conn) {
 	b.Helper()
+	return holdBy(b, n, opts, hello)
+}
+
+func holdBy(b *testing.B, n int, opts socket.Options, hello string) (*socket.Server, []*socket.Conn) {
+	b.Helper()
 	var mu sync.Mutex
 	var conns []*socket.Conn
 	opts.Listener = listen(b)
 	opts.Limits.OutboxBytes = 64 << 20
-	opts.Open = func(c *socket.Conn, _ *socket.Request) socket.Handler {
+	opts.Mounts = at(func(c *socket.Conn) socket.Handler {
 		mu.Lock()
 		defer mu.Unlock()
 		conns = append(conns, c)
 		return idle{}
-	}
+	})
 	s := socket.New(opts)
 	abort := make(chan struct{})
 	ctx, stop := context.WithCancel(b.Context())
@@ -160,7 +165,7 @@ func hold(b *testing.B, n int, opts socket.Options) (*socket.Server, []*socket.C
 			b.Error(err)
 		}
 	})
-	clients(b, opts.Listener.Addr().String(), n, handshake)
+	clients(b, opts.Listener.Addr().String(), n, hello)
 	for {
 		mu.Lock()
 		all := len(conns) == n
@@ -239,6 +244,36 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
+// What compression costs if a broadcast is compressed once for all, as the hub
+// does it, and if each connection did it for itself, as the package would. Run
+// with -benchtime=250x.
+func BenchmarkFanOutDeflated(b *testing.B) {
+	const n = 1000
+	chat := []byte(strings.Repeat(`{"id":12345,"user":"user-1","body":"a message"},`, 21)) // 1 KB
+	for name, encode := range map[string]func(wsframe.Frame) (shared wsframe.Frame, each func() wsframe.Frame){
+		"plain": func(f wsframe.Frame) (wsframe.Frame, func() wsframe.Frame) { return f, nil },
+		"once":  func(f wsframe.Frame) (wsframe.Frame, func() wsframe.Frame) { return wsframe.Deflate(f), nil },
+		"each": func(f wsframe.Frame) (wsframe.Frame, func() wsframe.Frame) {
+			return f, func() wsframe.Frame { return wsframe.Deflate(f) }
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s, conns := holdBy(b, n, socket.Options{Writer: socket.WriteCalls}, deflating)
+			fanOut(b, n, true, func() {
+				f, each := encode(wsframe.New(wsframe.Text, chat))
+				for _, c := range conns {
+					if each != nil {
+						f = each()
+					}
+					c.Send(f)
+				}
+			}, func() int64 { return int64(s.Stats().FramesOut) })
+			st := s.Stats()
+			b.ReportMetric(float64(st.BytesOut)/float64(st.FramesOut), "B/delivery")
+		})
+	}
+}
+
 // floor is one goroutine that does nothing but write(2).
 func floor(b *testing.B, n int, paced bool, wire []byte) {
 	b.Helper()
@@ -283,21 +318,25 @@ func floor(b *testing.B, n int, paced bool, wire []byte) {
 
 // Run with -benchtime=1x.
 func BenchmarkIdleSocket(b *testing.B) {
-	const n = 10000
 	for _, e := range modes() {
-		b.Run(e.name, func(b *testing.B) {
-			for b.Loop() {
-				before, rss, spent := heap(), resident(b), cpu(b)
-				s, conns := hold(b, n, socket.Options{Engine: e.engine, Writer: e.writer})
-				spent = cpu(b) - spent
-				after := heap()
-				b.ReportMetric(float64(spent.Microseconds())/n, "cpu-us/connect")
-				b.ReportMetric(float64(after-before)/n, "heap-B/socket")
-				b.ReportMetric(float64(resident(b)-rss)/n, "rss-B/socket")
-				runtime.KeepAlive(s)
-				runtime.KeepAlive(conns)
-			}
-		})
+		b.Run(e.name+"/plain", func(b *testing.B) { idleSockets(b, e, hello) })
+		b.Run(e.name+"/deflating", func(b *testing.B) { idleSockets(b, e, deflating) })
+	}
+}
+
+func idleSockets(b *testing.B, e mode, hello string) {
+	b.Helper()
+	const n = 10000
+	for b.Loop() {
+		before, rss, spent := heap(), resident(b), cpu(b)
+		s, conns := holdBy(b, n, socket.Options{Engine: e.engine, Writer: e.writer}, hello)
+		spent = cpu(b) - spent
+		after := heap()
+		b.ReportMetric(float64(spent.Microseconds())/n, "cpu-us/connect")
+		b.ReportMetric(float64(after-before)/n, "heap-B/socket")
+		b.ReportMetric(float64(resident(b)-rss)/n, "rss-B/socket")
+		runtime.KeepAlive(s)
+		runtime.KeepAlive(conns)
 	}
 }
 

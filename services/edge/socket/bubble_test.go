@@ -16,6 +16,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/wsframe"
+	"github.com/skein-mesh/skein/services/edge/handshake"
 	"github.com/skein-mesh/skein/services/edge/socket"
 )
 
@@ -41,16 +42,14 @@ func inBubble(t *testing.T, opts socket.Options, test func(t *testing.T, s *serv
 	})
 }
 
-func echoes(c *socket.Conn, _ *socket.Request) socket.Handler { return &echo{conn: c} }
-
 // The default idle timeout, to the second: received frames reset it, sent ones
 // do not.
 func TestIdleInVirtualTime(t *testing.T) {
 	var conn *socket.Conn
-	opts := socket.Options{Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
+	opts := socket.Options{Mounts: at(func(c *socket.Conn) socket.Handler {
 		conn = c
 		return &echo{conn: c}
-	}}
+	})}
 	inBubble(t, opts, func(t *testing.T, _ *server, dial func() *client) {
 		c := dial()
 		for range 3 {
@@ -70,7 +69,7 @@ func TestIdleInVirtualTime(t *testing.T) {
 }
 
 func TestDrainInVirtualTime(t *testing.T) {
-	opts := socket.Options{Open: echoes, Limits: socket.Limits{Drain: 100 * time.Millisecond}}
+	opts := socket.Options{Mounts: at(echoes), Limits: socket.Limits{Drain: 100 * time.Millisecond}}
 	inBubble(t, opts, func(t *testing.T, s *server, dial func() *client) {
 		clients := make([]*client, 10)
 		for i := range clients {
@@ -108,16 +107,29 @@ func TestTLS(t *testing.T) {
 	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}}
 	ctx, stop := context.WithCancel(t.Context())
 	s := &server{t: t, stop: stop, done: make(chan error, 1), addr: plain.Addr().String()}
-	s.Server = socket.New(socket.Options{Listener: tls.NewListener(plain, config), Open: echoes})
+	schemes := make(chan string, 1)
+	s.Server = socket.New(socket.Options{Listener: tls.NewListener(plain, config), Mounts: []socket.Mount{{
+		Path: "/socket",
+		Admit: func(_ context.Context, r *handshake.Request) (func(*socket.Conn) socket.Handler, handshake.Refusal) {
+			schemes <- r.URL.Scheme
+			return echoes, handshake.Refusal{}
+		},
+		Compress: true,
+	}}})
 	go func() { s.done <- s.Run(ctx) }()
 	t.Cleanup(s.end)
 	conn, err := tls.Dial("tcp", s.addr, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := upgrade(t, conn)
+	c := upgradeBy(t, conn, deflating)
+	if scheme := <-schemes; scheme != "https" {
+		t.Errorf("scheme %s", scheme)
+	}
 	c.text("secret")
 	c.expect("secret")
+	c.write(frame(wsframe.Text|0x40, true, deflate("compressed")))
+	c.expect("compressed")
 	c.text("restart")
 	c.expect("close 1012")
 	c.write(frame(wsframe.Close, true, "\x03\xf4"))

@@ -2,6 +2,7 @@ package socket_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,17 +10,21 @@ import (
 	"github.com/skein-mesh/skein/services/edge/socket"
 )
 
-// What Phoenix on Bandit answers; the names are those of its recorded cases.
-func TestConformance(t *testing.T) {
+// wireCase is what a client sends, and what it gets.
+type wireCase struct {
+	name string
+	send []byte
+	want []string
+}
+
+// plainCases are what Phoenix on Bandit answers; the names are those of its
+// recorded cases.
+func plainCases() []wireCase {
 	x := func(n int) string { return strings.Repeat("x", n) }
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	closing := func(payload string) []byte { return frame(wsframe.Close, true, payload) }
 	big := x(100_000)
-	tests := []struct {
-		name string
-		send []byte
-		want []string
-	}{
+	return []wireCase{
 		{"text", frame(wsframe.Text, true, "hi"), []string{"hi"}},
 		{"empty text", frame(wsframe.Text, true, ""), []string{""}},
 		{"binary", frame(wsframe.Binary, true, "\x00\xff"), []string{"binary \x00\xff"}},
@@ -33,7 +38,7 @@ func TestConformance(t *testing.T) {
 			[]string{"pong mid", "abcd"},
 		},
 		{"rune over fragments", join(frame(wsframe.Text, false, "\xc3"), frame(0, true, "\xa4")), []string{"ä"}},
-		{"reserved bit set", []byte{0xc1, 0x81, 1, 2, 3, 4, 5}, []string{"close 1002", "end"}},
+		{"reserved bit set", []byte{0xa1, 0x81, 1, 2, 3, 4, 5}, []string{"close 1002", "end"}},
 		{"reserved opcode 3", frame(3, true, "x"), []string{"close 1002", "end"}},
 		{"not masked", []byte{0x81, 0x01, 'x'}, []string{"close 1002", "end"}},
 		{"unexpected continuation", frame(0, true, "x"), []string{"close 1002", "end"}},
@@ -65,28 +70,58 @@ func TestConformance(t *testing.T) {
 			[]string{"close 1012", "end"},
 		},
 	}
+}
+
+// deflateCases are for connections that negotiated compression.
+func deflateCases() []wireCase {
+	const text = wsframe.Text | 0x40 // compressed
+	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	hi := deflate("hi")
+	long := strings.Repeat(`{"a":1},`, 5000)
+	return []wireCase{
+		{"compressed", frame(text, true, hi), []string{"hi"}},
+		{"compressed, a long answer", frame(text, true, deflate(long)), []string{"deflated " + long}},
+		{"compressed binary", frame(wsframe.Binary|0x40, true, deflate("\x00\xff")), []string{"binary \x00\xff"}},
+		{
+			"by turns", join(frame(text, true, hi), frame(wsframe.Text, true, "plain"), frame(text, true, deflate("again"))),
+			[]string{"hi", "plain", "again"},
+		},
+		{
+			"fragmented around a ping", join(frame(text, false, hi[:1]), frame(wsframe.Ping, true, "mid"), frame(0, true, hi[1:])),
+			[]string{"pong mid", "hi"},
+		},
+		{"no context", join(frame(text, true, deflate(long)), frame(text, true, deflate("a")), frame(text, true, deflate(long))), []string{"deflated " + long, "a", "deflated " + long}},
+		{"empty", frame(text, true, "\x00"), []string{""}},
+		{"bit on a continuation", join(frame(text, false, hi[:1]), frame(0x40, true, hi[1:])), []string{"close 1002", "end"}},
+		{"bit on a ping", frame(wsframe.Ping|0x40, true, "p"), []string{"close 1002", "end"}},
+		{"bit on a close", frame(wsframe.Close|0x40, true, "\x03\xe8"), []string{"close 1002", "end"}},
+		{"another reserved bit", frame(text|0x10, true, hi), []string{"close 1002", "end"}},
+		{"not deflate", frame(text, true, "hello, world"), []string{"close 1007", "end"}},
+		{"truncated", frame(text, true, deflate(long)[:30]), []string{"close 1007", "end"}},
+		{"inflates to bad UTF-8", frame(text, true, deflate("a\xff")), []string{"close 1007", "end"}},
+		{"bomb", frame(text, true, deflate(strings.Repeat("x", 32<<20))), []string{"close 1009", "end"}},
+		{
+			"fragmented bomb", func() []byte {
+				bomb := deflate(strings.Repeat("x", 32<<20))
+				return join(frame(text, false, bomb[:100]), frame(0, true, bomb[100:]))
+			}(), []string{"close 1009", "end"},
+		},
+	}
+}
+
+func TestConformance(t *testing.T) {
 	onEngines(t, func(t *testing.T, e mode) {
 		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer})
-		for _, tt := range tests {
-			t.Run(tt.name, func(t *testing.T) {
-				c := dial(t, s)
-				c.write(tt.send)
-				c.expect(tt.want...)
-			})
-			t.Run(tt.name+"/behind the handshake", func(t *testing.T) {
-				dial(t, s, tt.send...).expect(tt.want...)
-			})
-			if len(tt.send) < 100 {
-				t.Run(tt.name+"/byte by byte", func(t *testing.T) {
-					c := dial(t, s)
-					for _, b := range tt.send {
-						if _, err := c.Write([]byte{b}); err != nil {
-							break // refused before its end
-						}
-					}
-					c.expect(tt.want...)
-				})
+		rsv1 := wireCase{"compressed without negotiation", []byte{0xc1, 0x81, 1, 2, 3, 4, 5}, []string{"close 1002", "end"}}
+		for _, tt := range append(plainCases(), rsv1) {
+			conform(t, s, dial, tt)
+		}
+		for _, tt := range slices.Concat(plainCases(), deflateCases()) {
+			if tt.name == "100 kB" {
+				tt.want = []string{"deflated " + tt.want[0]}
 			}
+			tt.name = "deflating/" + tt.name
+			conform(t, s, dialDeflating, tt)
 		}
 		t.Run("bystander", func(t *testing.T) {
 			c := dial(t, s)
@@ -96,14 +131,35 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// conform runs a case with its bytes cut in several ways.
+func conform(t *testing.T, s *server, dial dialer, tt wireCase) {
+	t.Helper()
+	t.Run(tt.name, func(t *testing.T) {
+		c := dial(t, s)
+		c.write(tt.send)
+		c.expect(tt.want...)
+	})
+	t.Run(tt.name+"/behind the handshake", func(t *testing.T) {
+		dial(t, s, tt.send...).expect(tt.want...)
+	})
+	if len(tt.send) >= 100 {
+		return
+	}
+	t.Run(tt.name+"/byte by byte", func(t *testing.T) {
+		c := dial(t, s)
+		for _, b := range tt.send {
+			if _, err := c.Write([]byte{b}); err != nil {
+				break // refused before its end
+			}
+		}
+		c.expect(tt.want...)
+	})
+}
+
 // The limit counts the frame's header, and fragments are added up separately.
 func TestSizeLimits(t *testing.T) {
 	x := func(n int) string { return strings.Repeat("x", n) }
-	tests := []struct {
-		name string
-		send []byte
-		want []string
-	}{
+	tests := []wireCase{
 		{"largest frame", frame(wsframe.Text, true, x(1016)), []string{x(1016)}},
 		{"one byte more", frame(wsframe.Text, true, x(1017)), []string{"close 1009", "end"}},
 		{"oversize frame", frame(wsframe.Text, true, x(2042)), []string{"close 1009", "end"}},
@@ -118,14 +174,21 @@ func TestSizeLimits(t *testing.T) {
 			[]string{"close 1009", "end"},
 		},
 	}
+	// Longer ones come back compressed.
+	deflated := []wireCase{
+		{"at the message limit, inflated", frame(wsframe.Text|0x40, true, deflate(x(2000))), []string{"deflated " + x(2000)}},
+		{"over the message limit, inflated", frame(wsframe.Text|0x40, true, deflate(x(2001))), []string{"close 1009", "end"}},
+		{"second fragment is too large", append(frame(1, false, "a"), frame(0, true, x(1017))...), []string{"close 1009", "end"}},
+	}
 	onEngines(t, func(t *testing.T, e mode) {
-		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{FrameBytes: 1024, MessageBytes: 2000}})
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Mounts: []socket.Mount{
+			{Path: "/socket", Admit: admit(echoes), Compress: true, FrameBytes: 1024, MessageBytes: 2000},
+		}})
 		for _, tt := range tests {
-			t.Run(tt.name, func(t *testing.T) {
-				c := dial(t, s)
-				c.write(tt.send)
-				c.expect(tt.want...)
-			})
+			conform(t, s, dial, tt)
+		}
+		for _, tt := range deflated {
+			conform(t, s, dialDeflating, tt)
 		}
 	})
 }

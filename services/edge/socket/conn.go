@@ -14,17 +14,19 @@ import (
 // also from within the [Handler], and never block.
 type Conn struct {
 	// Static after construction.
-	id     uint64
-	server *Server
-	driver driver
-	addr   netip.Addr
+	id      uint64
+	mount   *mount
+	driver  driver
+	addr    netip.Addr
+	deflate bool // compression was negotiated
 
 	// Owned by the goroutine that runs the handler.
-	handler Handler
-	told    bool // the handler knows that it is over
+	told bool // the handler knows that it is over
 
-	// mu guards the fields below.
+	// mu guards the fields below. The handler is set once, by the goroutine that
+	// runs it and needs no lock to read it.
 	mu        sync.Mutex
+	handler   Handler
 	out       outbox
 	deadline  int64 // when closing ends, on the server's clock
 	phase     phase
@@ -55,7 +57,22 @@ type driver interface {
 // ID is unique in one life of the server, from 1.
 func (c *Conn) ID() uint64 { return c.id }
 
-// Send queues a frame. If the client reads too slowly for it to fit, what waits
+// Deflates reports whether the client takes compressed frames, such as
+// [wsframe.Deflate] makes. All others it takes as well.
+func (c *Conn) Deflates() bool { return c.deflate }
+
+// Handler is what [Mount.Admit] made for the connection; nil as long as there is
+// none, and if there never is.
+func (c *Conn) Handler() Handler {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, none := c.handler.(nobody); none {
+		return nil
+	}
+	return c.handler
+}
+
+// Send queues a frame, which must not be compressed unless [Conn.Deflates]. If the client reads too slowly for it to fit, what waits
 // is dropped and the connection closed with [wsframe.CodeTryAgain]. A frame for
 // a connection that is closing is dropped.
 func (c *Conn) Send(f wsframe.Frame) {
@@ -64,7 +81,7 @@ func (c *Conn) Send(f wsframe.Frame) {
 		c.mu.Unlock()
 		return
 	}
-	if !c.out.fits(f, c.server.opts.Limits.OutboxBytes, c.server.now) {
+	if !c.out.fits(f, c.mount.server.opts.Limits.OutboxBytes, c.mount.server.now) {
 		c.out.discard()
 		c.beginClose(wsframe.CodeTryAgain, "reads too slowly", causeSlow)
 		c.mu.Unlock()
@@ -94,7 +111,7 @@ func (c *Conn) Close(code wsframe.Code, reason string) {
 // Pause stops the delivery of messages after the current one; what the client
 // sends stays in the kernel, so that it is slowed down. At most one read buffer
 // is kept. A client that cannot send because of a pause is still closed when
-// nothing was received of it for [Limits.Idle].
+// nothing was received of it for [Mount.Idle].
 func (c *Conn) Pause() {
 	c.mu.Lock()
 	c.paused = true
@@ -115,8 +132,8 @@ func (c *Conn) Resume() {
 // beginClose needs mu held and the phase to be open.
 func (c *Conn) beginClose(code wsframe.Code, reason string, why cause) {
 	c.phase, c.cause = closing, why
-	wait := c.server.opts.Limits.CloseWait
-	c.deadline = c.server.now() + int64(wait)
+	wait := c.mount.server.opts.Limits.CloseWait
+	c.deadline = c.mount.server.now() + int64(wait)
 	c.driver.limit(wait)
 	c.out.push(wsframe.NewClose(code, reason))
 	if !c.scheduled {
@@ -181,7 +198,7 @@ func (c *Conn) tell() {
 func (c *Conn) guard(call func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.server.opts.Log.Error("socket handler panicked",
+			c.mount.server.opts.Log.Error("socket handler panicked",
 				"connection", c.id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			c.Close(wsframe.CodeInternal, "")
 		}

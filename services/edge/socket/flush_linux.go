@@ -139,7 +139,7 @@ func (f *flusher) settle(c *nativeConn, n int, err error) bool {
 		return true
 	}
 	before := len(c.out.frames)
-	c.out.written(n, c.server.now)
+	c.out.written(n, c.mount.server.now)
 	f.tally.frames += int64(before - len(c.out.frames))
 	f.tally.bytes += int64(n)
 	switch {

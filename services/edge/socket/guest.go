@@ -12,7 +12,8 @@ import (
 type guest struct {
 	net.Conn
 
-	request *Request      // set by the screening, read by the engine
+	upgrade *upgrade      // set by the screening, read by the engine
+	busy    atomic.Bool   // a request is being answered
 	done    chan struct{} // closed when an engine has taken the connection over
 	closed  atomic.Bool   // Close was called: no engine will
 

@@ -18,7 +18,8 @@ func TestHammer(t *testing.T) {
 		stop := make(chan struct{})
 		for i := range 4 {
 			wg.Go(func() {
-				f := wsframe.New(wsframe.Text, []byte(strings.Repeat("z", 500)))
+				plain := wsframe.New(wsframe.Text, []byte(strings.Repeat("z", 500)))
+				deflated := wsframe.Deflate(plain)
 				for n := 0; ; n++ {
 					select {
 					case <-stop:
@@ -26,7 +27,11 @@ func TestHammer(t *testing.T) {
 					default:
 					}
 					for c := range s.All() {
-						c.Send(f)
+						if c.Deflates() {
+							c.Send(deflated)
+						} else {
+							c.Send(plain)
+						}
 						switch (n + i) % 50 {
 						case 0:
 							c.Pause()
@@ -40,8 +45,9 @@ func TestHammer(t *testing.T) {
 			})
 		}
 		var clients sync.WaitGroup
-		for range 8 {
+		for i := range 8 {
 			clients.Go(func() {
+				dial := []dialer{dial, dialDeflating}[i%2]
 				for range 30 {
 					c := dial(t, s)
 					for range 20 {

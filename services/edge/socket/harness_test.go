@@ -2,6 +2,8 @@ package socket_test
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/skein-mesh/skein/pkg/wsframe"
+	"github.com/skein-mesh/skein/services/edge/handshake"
 	"github.com/skein-mesh/skein/services/edge/socket"
 )
 
@@ -48,6 +51,17 @@ func modes() []mode {
 	}
 }
 
+// onConns runs a test with both kinds of connections on each engine.
+func onConns(t *testing.T, test func(t *testing.T, e mode, dial dialer)) {
+	onEngines(t, func(t *testing.T, e mode) {
+		t.Run("plain", func(t *testing.T) { test(t, e, dial) })
+		t.Run("deflating", func(t *testing.T) { test(t, e, dialDeflating) })
+	})
+}
+
+// dialer is [dial] or [dialDeflating].
+type dialer func(t *testing.T, s *server, behind ...byte) *client
+
 func onEngines(t *testing.T, test func(t *testing.T, e mode)) {
 	for _, e := range modes() {
 		t.Run(e.name, func(t *testing.T) { test(t, e) })
@@ -70,8 +84,8 @@ func start(t *testing.T, opts socket.Options) *server {
 		t.Fatal(err)
 	}
 	opts.Listener = ln
-	if opts.Open == nil {
-		opts.Open = func(c *socket.Conn, _ *socket.Request) socket.Handler { return &echo{conn: c} }
+	if opts.Mounts == nil {
+		opts.Mounts = at(echoes)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	s := &server{Server: socket.New(opts), t: t, addr: ln.Addr().String(), stop: stop, done: make(chan error, 1)}
@@ -79,6 +93,19 @@ func start(t *testing.T, opts socket.Options) *server {
 	t.Cleanup(s.end)
 	return s
 }
+
+// at is a mount that admits everybody, compressed if they like.
+func at(open func(*socket.Conn) socket.Handler) []socket.Mount {
+	return []socket.Mount{{Path: socket.DefaultPath, Admit: admit(open), Compress: true}}
+}
+
+func admit(open func(*socket.Conn) socket.Handler) func(context.Context, *handshake.Request) (func(*socket.Conn) socket.Handler, handshake.Refusal) {
+	return func(context.Context, *handshake.Request) (func(*socket.Conn) socket.Handler, handshake.Refusal) {
+		return open, handshake.Refusal{}
+	}
+}
+
+func echoes(c *socket.Conn) socket.Handler { return &echo{conn: c} }
 
 // end stops the server and checks that nothing is left.
 func (s *server) end() {
@@ -114,7 +141,11 @@ func (e *echo) Message(op wsframe.Opcode, data []byte) {
 	case "panic":
 		panic("asked to")
 	default:
-		e.conn.Send(wsframe.New(op, data))
+		f := wsframe.New(op, data)
+		if e.conn.Deflates() && len(data) >= wsframe.DeflateMin {
+			f = wsframe.Deflate(f)
+		}
+		e.conn.Send(f)
 	}
 }
 
@@ -127,28 +158,48 @@ func (e *echo) Closed() {
 // client is a WebSocket client that can misbehave.
 type client struct {
 	net.Conn
-	t  *testing.T
-	in *bufio.Reader
+	t        *testing.T
+	in       *bufio.Reader
+	deflates bool
 }
 
-const handshake = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: skein\r\nConnection: Upgrade\r\n" +
+const hello = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: skein\r\nConnection: Upgrade\r\n" +
 	"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 func dial(t *testing.T, s *server, behind ...byte) *client {
+	t.Helper()
+	return dialBy(t, s, hello, behind...)
+}
+
+// deflating is hello with an offer of compression, as browsers make it.
+var deflating = strings.Replace(hello, "\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n", 1)
+
+// dialDeflating connects a client that negotiates compression.
+func dialDeflating(t *testing.T, s *server, behind ...byte) *client {
+	t.Helper()
+	return dialBy(t, s, deflating, behind...)
+}
+
+func dialBy(t *testing.T, s *server, hello string, behind ...byte) *client {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return upgrade(t, conn, behind...)
+	return upgradeBy(t, conn, hello, behind...)
 }
 
 func upgrade(t *testing.T, conn net.Conn, behind ...byte) *client {
 	t.Helper()
+	return upgradeBy(t, conn, hello, behind...)
+}
+
+func upgradeBy(t *testing.T, conn net.Conn, hello string, behind ...byte) *client {
+	t.Helper()
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	c := &client{Conn: conn, t: t, in: bufio.NewReader(conn)}
-	c.write(append([]byte(handshake), behind...))
+	c.write(append([]byte(hello), behind...))
 	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -159,6 +210,15 @@ func upgrade(t *testing.T, conn net.Conn, behind ...byte) *client {
 	}
 	if got := resp.Header.Get("Sec-WebSocket-Accept"); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 		t.Fatalf("accept key %q", got)
+	}
+	if got := resp.Header.Get("Sec-WebSocket-Extensions"); got != "" {
+		if got != "permessage-deflate; server_no_context_takeover; client_no_context_takeover" {
+			t.Fatalf("extensions %q", got)
+		}
+		c.deflates = true
+	}
+	if c.deflates != (hello == deflating) {
+		t.Fatalf("compression is negotiated: %t", c.deflates)
 	}
 	return c
 }
@@ -186,7 +246,8 @@ func (c *client) next() string {
 		}
 		c.t.Fatalf("read: %v", err)
 	}
-	if head[0]&0xf0 != 0x80 || head[1]&0x80 != 0 {
+	deflated := head[0]&0x40 != 0
+	if head[0]&0xb0 != 0x80 || head[1]&0x80 != 0 || deflated && !c.deflates {
 		c.t.Fatalf("bad header % x", head)
 	}
 	size := int(head[1])
@@ -204,6 +265,9 @@ func (c *client) next() string {
 	if _, err := io.ReadFull(c.in, payload); err != nil {
 		c.t.Fatalf("read payload: %v", err)
 	}
+	if deflated {
+		return "deflated " + inflate(c.t, payload)
+	}
 	switch op := wsframe.Opcode(head[0] & 0x0f); op {
 	case wsframe.Close:
 		if size < 2 {
@@ -217,6 +281,25 @@ func (c *client) next() string {
 	default:
 		return string(payload)
 	}
+}
+
+// deflate compresses as a client does, by the standard library.
+func deflate(text string) string {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, 6)
+	_, _ = io.WriteString(w, text)
+	_ = w.Flush()
+	return strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
+}
+
+func inflate(t *testing.T, payload []byte) string {
+	t.Helper()
+	r := flate.NewReader(io.MultiReader(bytes.NewReader(payload), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff")))
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatalf("inflate: %v", err)
+	}
+	return string(text)
 }
 
 // expect reads these frames.

@@ -47,6 +47,8 @@ type loop struct {
 	again []*nativeConn // have more to read than one buffer
 	spare []*nativeConn
 
+	inflater wsframe.Inflater // of all connections
+
 	attended []*nativeConn // the array to swap with posts
 	frames   int64         // received since they were last counted
 	bytes    int64         // likewise
@@ -135,8 +137,11 @@ func (l *loop) run() {
 
 // scanInterval is how exact the timeouts are.
 func (l *loop) scanInterval() time.Duration {
-	limits := l.server.opts.Limits
-	return min(max(min(limits.Idle, limits.CloseWait)/8, 5*time.Millisecond), time.Second)
+	shortest := l.server.opts.Limits.CloseWait
+	for _, m := range l.server.mounts {
+		shortest = min(shortest, m.Idle)
+	}
+	return min(max(shortest/8, 5*time.Millisecond), time.Second)
 }
 
 // wait waits for events, posts or the end of the timeout.
@@ -232,9 +237,13 @@ func (l *loop) read(c *nativeConn) {
 // input parses and delivers bytes and reports whether to go on reading. owned
 // says that data may be kept.
 func (l *loop) input(c *nativeConn, data []byte, owned bool) bool {
-	limits := l.server.opts.Limits.frames()
+	limits := c.mount.limits()
+	var inflater *wsframe.Inflater
+	if c.deflate {
+		inflater = &l.inflater
+	}
 	for !c.deaf {
-		m, rest, ok, err := c.decoder.Next(data, limits)
+		m, rest, ok, err := c.decoder.Next(data, limits, inflater)
 		if err != nil {
 			l.refuse(c, err)
 			return true
@@ -364,14 +373,13 @@ func (l *loop) finish(c *nativeConn) {
 
 // scan ends what took too long and frees what idle connections hold.
 func (l *loop) scan() {
-	idle := int64(l.server.opts.Limits.Idle)
 	for from, more := 0, true; more; from += scanChunk {
 		l.spare, more = l.table.chunk(l.spare[:0], from)
 		for _, c := range l.spare {
 			c.mu.Lock()
 			c.out.trim()
 			late := c.ready && c.phase == closing && l.now > c.deadline
-			if c.phase == open && c.ready && l.now-c.seen > idle {
+			if c.phase == open && c.ready && l.now-c.seen > int64(c.mount.Idle) {
 				c.half = true // there is nothing to wait for from one that is silent
 				c.beginClose(wsframe.CodeProtocol, "", causeIdle)
 			}

@@ -57,6 +57,25 @@ func causeOf(code wsframe.Code) cause {
 	}
 }
 
+// refused says why a request got no socket. It is the closed set of the
+// attribute "reason" of skein.socket.refusals.
+type refused uint8
+
+const (
+	refusedMalformed   refused = iota // not a WebSocket handshake, or not well formed
+	refusedDraining                   // the edge stops
+	refusedVersion                    // a serializer that is not served
+	refusedSubprotocol                // none that the mount knows
+	refusedAddress                    // too many sockets of one address
+	refusedAdmission                  // origin, token, handler: see [Mount.Admit]
+	refusals                          // how many there are
+)
+
+// String is the value of the metric's attribute.
+func (r refused) String() string {
+	return [...]string{"malformed", "draining", "version", "subprotocol", "address", "admission"}[r]
+}
+
 // Stats are what a server counted since it was made.
 type Stats struct {
 	Open        int64 // sockets now
@@ -74,85 +93,102 @@ type Stats struct {
 
 // counters are added to once per batch, not per frame.
 type counters struct {
-	open, opened, refused                    atomic.Int64
+	open, opened                             atomic.Int64
 	framesIn, bytesIn                        atomic.Int64
 	framesOut, bytesOut, writeCalls, stalled atomic.Int64
 	closed                                   [causes]atomic.Int64
+	refused                                  [refusals]atomic.Int64
 }
 
 func (n *counters) stats() Stats {
-	var closed int64
-	for i := range n.closed {
-		closed += n.closed[i].Load()
+	sum := func(counts []atomic.Int64) (total uint64) {
+		for i := range counts {
+			total += uint64(counts[i].Load()) //nolint:gosec // a count
+		}
+		return total
 	}
 	return Stats{
 		Open:        n.open.Load(),
 		Opened:      uint64(n.opened.Load()), //nolint:gosec // a count
-		Closed:      uint64(closed),
+		Closed:      sum(n.closed[:]),
 		SlowClosed:  uint64(n.closed[causeSlow].Load()), //nolint:gosec // a count
-		Refused:     uint64(n.refused.Load()),           //nolint:gosec // a count
-		FramesIn:    uint64(n.framesIn.Load()),          //nolint:gosec // a count
-		BytesIn:     uint64(n.bytesIn.Load()),           //nolint:gosec // a count
-		FramesOut:   uint64(n.framesOut.Load()),         //nolint:gosec // a count
-		BytesOut:    uint64(n.bytesOut.Load()),          //nolint:gosec // a count
-		WriteCalls:  uint64(n.writeCalls.Load()),        //nolint:gosec // a count
-		WriteStalls: uint64(n.stalled.Load()),           //nolint:gosec // a count
+		Refused:     sum(n.refused[:]),
+		FramesIn:    uint64(n.framesIn.Load()),   //nolint:gosec // a count
+		BytesIn:     uint64(n.bytesIn.Load()),    //nolint:gosec // a count
+		FramesOut:   uint64(n.framesOut.Load()),  //nolint:gosec // a count
+		BytesOut:    uint64(n.bytesOut.Load()),   //nolint:gosec // a count
+		WriteCalls:  uint64(n.writeCalls.Load()), //nolint:gosec // a count
+		WriteStalls: uint64(n.stalled.Load()),    //nolint:gosec // a count
 	}
 }
 
-// instruments reads the counters whenever metrics are collected.
-type instruments struct {
-	open   metric.Int64ObservableUpDownCounter
-	plain  []metric.Int64ObservableCounter
-	values []*atomic.Int64
-	closes metric.Int64ObservableCounter
-	reason [causes]metric.MeasurementOption
+// series is one value of a counter that is read whenever metrics are collected.
+type series struct {
+	counter metric.Int64ObservableCounter
+	value   *atomic.Int64
+	reason  metric.MeasurementOption
 }
 
 // register makes the instruments; the returned registration ends them.
 func (n *counters) register(meter metric.Meter) (metric.Registration, error) {
-	var in instruments
-	var err error
-	if in.open, err = meter.Int64ObservableUpDownCounter("skein.socket.connections",
-		metric.WithDescription("Sockets that are open now"), metric.WithUnit("{connection}")); err != nil {
+	open, err := meter.Int64ObservableUpDownCounter("skein.socket.connections",
+		metric.WithDescription("Sockets that are open now"), metric.WithUnit("{connection}"))
+	if err != nil {
 		return nil, err
 	}
-	if in.closes, err = meter.Int64ObservableCounter("skein.socket.closes",
-		metric.WithDescription("Sockets that ended, by reason"), metric.WithUnit("{connection}")); err != nil {
-		return nil, err
-	}
-	for c := range causes {
-		in.reason[c] = metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", c.String())))
-	}
-	observed := []metric.Observable{in.open, in.closes}
+	observed := []metric.Observable{open}
+	var all []series
 	for _, c := range []struct {
 		name, unit, help string
-		value            *atomic.Int64
+		values           []*atomic.Int64
+		reason           func(i int) string // nil for a counter of one value
 	}{
-		{"skein.socket.opens", "{connection}", "Sockets that were opened", &n.opened},
-		{"skein.socket.refusals", "{request}", "Requests for a socket that were refused", &n.refused},
-		{"skein.socket.frames.in", "{frame}", "Frames that clients sent", &n.framesIn},
-		{"skein.socket.bytes.in", "By", "Bytes that clients sent after their handshake", &n.bytesIn},
-		{"skein.socket.frames.out", "{frame}", "Frames written to clients", &n.framesOut},
-		{"skein.socket.bytes.out", "By", "Bytes written to clients after their handshake", &n.bytesOut},
-		{"skein.socket.writes", "{call}", "Writes that carried these frames", &n.writeCalls},
-		{"skein.socket.write.stalls", "{call}", "Writes that found a client's send buffer full", &n.stalled},
+		{"skein.socket.opens", "{connection}", "Sockets that were opened", one(&n.opened), nil},
+		{"skein.socket.closes", "{connection}", "Sockets that ended, by reason", each(n.closed[:]), reasonOf[cause]},
+		{"skein.socket.refusals", "{request}", "Requests for a socket that were refused, by reason", each(n.refused[:]), reasonOf[refused]},
+		{"skein.socket.frames.in", "{frame}", "Frames that clients sent", one(&n.framesIn), nil},
+		{"skein.socket.bytes.in", "By", "Bytes that clients sent after their handshake", one(&n.bytesIn), nil},
+		{"skein.socket.frames.out", "{frame}", "Frames written to clients", one(&n.framesOut), nil},
+		{"skein.socket.bytes.out", "By", "Bytes written to clients after their handshake", one(&n.bytesOut), nil},
+		{"skein.socket.writes", "{call}", "Writes that carried these frames", one(&n.writeCalls), nil},
+		{"skein.socket.write.stalls", "{call}", "Writes that found a client's send buffer full", one(&n.stalled), nil},
 	} {
 		counter, err := meter.Int64ObservableCounter(c.name, metric.WithDescription(c.help), metric.WithUnit(c.unit))
 		if err != nil {
 			return nil, err
 		}
-		in.plain, in.values = append(in.plain, counter), append(in.values, c.value)
 		observed = append(observed, counter)
+		for i, value := range c.values {
+			attributes := attribute.NewSet()
+			if c.reason != nil {
+				attributes = attribute.NewSet(attribute.String("reason", c.reason(i)))
+			}
+			all = append(all, series{counter, value, metric.WithAttributeSet(attributes)})
+		}
 	}
 	return meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		o.ObserveInt64(in.open, n.open.Load())
-		for i, counter := range in.plain {
-			o.ObserveInt64(counter, in.values[i].Load())
-		}
-		for c := range causes {
-			o.ObserveInt64(in.closes, n.closed[c].Load(), in.reason[c])
+		o.ObserveInt64(open, n.open.Load())
+		for _, s := range all {
+			o.ObserveInt64(s.counter, s.value.Load(), s.reason)
 		}
 		return nil
 	}, observed...)
+}
+
+func one(value *atomic.Int64) []*atomic.Int64 { return []*atomic.Int64{value} }
+
+func each(values []atomic.Int64) []*atomic.Int64 {
+	all := make([]*atomic.Int64, len(values))
+	for i := range values {
+		all[i] = &values[i]
+	}
+	return all
+}
+
+// reasonOf is the attribute of the i-th reason.
+func reasonOf[R interface {
+	~uint8
+	String() string
+}](i int) string {
+	return R(i).String()
 }

@@ -53,16 +53,17 @@ func TestMetrics(t *testing.T) {
 		stays := dial(t, s)
 		stays.text("hello")
 		stays.expect("hello")
-		ask(t, s, request("GET /socket/websocket?vsn=1.0.0"))
+		ask(t, s, request("GET /socket/websocket?vsn=3.0.0"))
 		eventually(t, "two are gone", func() bool { return s.Count() == 1 })
 		got := collect(t, reader)
 		for name, want := range map[string]int64{
-			"skein.socket.connections":     1,
-			"skein.socket.opens":           3,
-			"skein.socket.refusals":        1,
-			"skein.socket.closes/client":   1,
-			"skein.socket.closes/protocol": 1,
-			"skein.socket.closes/slow":     0,
+			"skein.socket.connections":      1,
+			"skein.socket.opens":            3,
+			"skein.socket.refusals/version": 1,
+			"skein.socket.refusals/address": 0,
+			"skein.socket.closes/client":    1,
+			"skein.socket.closes/protocol":  1,
+			"skein.socket.closes/slow":      0,
 		} {
 			if v, ok := got[name]; !ok || v != want {
 				t.Errorf("%s is %d (%t), want %d", name, v, ok, want)

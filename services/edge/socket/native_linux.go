@@ -78,10 +78,11 @@ func (n *native) adopt(g *guest, ws *websocket.Conn) error {
 	if err != nil {
 		return err
 	}
-	if err := n.tune(fd); err != nil {
+	up := g.upgrade
+	if err := n.tune(fd, up.mount.Idle); err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
-	i := int(g.request.ID % uint64(len(n.loops))) //nolint:gosec // a remainder
+	i := int(up.request.Connection % uint64(len(n.loops))) //nolint:gosec // a remainder
 	c := &nativeConn{
 		loop:    n.loops[i],
 		flusher: n.flushers[i],
@@ -89,10 +90,10 @@ func (n *native) adopt(g *guest, ws *websocket.Conn) error {
 		seen:    n.server.now(),
 		held:    early,
 	}
-	c.Conn = Conn{id: g.request.ID, server: n.server, driver: c, addr: g.request.Remote.Addr(), handler: nobody{}}
+	c.Conn = up.conn(c)
 	within := n.server.begin(&c.Conn)
 	c.loop.table.add(c)
-	c.open(n.server.handlerFor(&c.Conn, g.request, within))
+	c.open(n.server.handlerFor(&c.Conn, up.open, within))
 	return nil
 }
 
@@ -105,7 +106,7 @@ func (c *nativeConn) open(h Handler) {
 	c.handler, c.ready = h, true
 	c.parked = len(c.held) > 0 // the event must not overtake what was received early
 	if err := c.loop.control(int(c.fd), interest); err != nil {
-		c.server.opts.Log.Warn("a socket was lost at its start", "error", err)
+		c.mount.server.opts.Log.Warn("a socket was lost at its start", "error", err)
 		c.broken = true
 	}
 	if c.parked || c.broken || c.phase != open {
@@ -157,15 +158,14 @@ func detach(conn net.Conn) (int, error) {
 // tune bounds what the kernel holds for a client that does not read (setting
 // the buffer turns its growth to megabytes off) and for how long. It also ends
 // Go's keepalive probes every 15 s: the idle timeout does their work for free.
-func (n *native) tune(fd int) error {
-	limits := n.server.opts.Limits
+func (n *native) tune(fd int, idle time.Duration) error {
 	return errors.Join(
 		os.NewSyscallError("set SO_SNDBUF",
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, limits.SendBuffer)),
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n.server.opts.Limits.SendBuffer)),
 		os.NewSyscallError("set SO_KEEPALIVE",
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)),
 		os.NewSyscallError("set TCP_USER_TIMEOUT",
-			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(limits.Idle.Milliseconds()))),
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(idle.Milliseconds()))),
 	)
 }
 

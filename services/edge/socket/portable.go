@@ -16,11 +16,13 @@ import (
 )
 
 // portable is the engine that works with every net.Conn: two goroutines per
-// connection, and the package's own reader and writer.
+// connection, and the package's own reader and writer, but for connections that
+// negotiated compression, see [portableConn.readFrames].
 type portable struct {
-	server  *Server
-	buffers sync.Pool // *bytes.Buffer, for messages
-	corks   sync.Pool // *[]byte, for corked writes
+	server    *Server
+	buffers   sync.Pool // *bytes.Buffer, for messages
+	corks     sync.Pool // *[]byte, for corked writes
+	inflaters sync.Pool // *wsframe.Inflater
 
 	mu    sync.Mutex
 	conns map[*portableConn]struct{}
@@ -28,10 +30,11 @@ type portable struct {
 
 func newPortable(s *Server) *portable {
 	return &portable{
-		server:  s,
-		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
-		corks:   sync.Pool{New: func() any { return new([]byte) }},
-		conns:   map[*portableConn]struct{}{},
+		server:    s,
+		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		corks:     sync.Pool{New: func() any { return new([]byte) }},
+		inflaters: sync.Pool{New: func() any { return new(wsframe.Inflater) }},
+		conns:     map[*portableConn]struct{}{},
 	}
 }
 
@@ -60,15 +63,17 @@ func (p *portable) adopt(g *guest, ws *websocket.Conn) {
 		resume: make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 	}
-	c.Conn = Conn{id: g.request.ID, server: p.server, driver: c, addr: g.request.Remote.Addr()}
+	c.Conn = g.upgrade.conn(c)
 	tune(g.Conn, p.server.opts.Limits.SendBuffer)
 	within := p.server.begin(&c.Conn)
 	p.mu.Lock()
 	p.conns[c] = struct{}{}
 	p.mu.Unlock()
 	c.turn.Lock()
-	c.handler = nobody{}
-	c.handler = p.server.handlerFor(&c.Conn, g.request, within)
+	h := p.server.handlerFor(&c.Conn, g.upgrade.open, within)
+	c.mu.Lock()
+	c.handler = h
+	c.mu.Unlock()
 	c.turn.Unlock()
 	go c.write()
 	go c.read()
@@ -136,7 +141,16 @@ func signal(ch chan struct{}) {
 // the last to go.
 func (c *portableConn) read() {
 	defer c.finish()
-	limits := c.server.opts.Limits
+	if c.deflate {
+		c.fail(c.readFrames())
+		return
+	}
+	c.fail(c.readMessages())
+}
+
+// readMessages delivers messages by the package's reader.
+func (c *portableConn) readMessages() error {
+	limits := c.mount.limits()
 	c.ws.SetPingHandler(func(data string) error { return c.heard(wsframe.Ping, data) })
 	c.ws.SetPongHandler(func(data string) error { return c.heard(wsframe.Pong, data) })
 	c.ws.SetCloseHandler(func(code int, _ string) error {
@@ -145,19 +159,18 @@ func (c *portableConn) read() {
 	})
 	for c.arm() {
 		// The package limits messages, not frames: this holds for the first frame.
-		c.ws.SetReadLimit(int64(limits.frames().MaxPayload()))
+		c.ws.SetReadLimit(int64(limits.MaxPayload()))
 		op, r, err := c.ws.NextReader()
 		if err == nil {
-			c.ws.SetReadLimit(int64(limits.MessageBytes))
+			c.ws.SetReadLimit(int64(limits.Message))
 			err = c.message(wsframe.Opcode(op), r) //nolint:gosec // text or binary
 		}
 		if err != nil {
-			c.fail(err)
-			return
+			return err
 		}
 		c.waitResume()
 	}
-	c.fail(nil)
+	return nil
 }
 
 // arm sets the deadline of the next read and reports whether there is one.
@@ -167,7 +180,7 @@ func (c *portableConn) arm() bool {
 	defer c.mu.Unlock()
 	switch c.phase {
 	case open:
-		return c.guest.SetReadDeadline(time.Now().Add(c.server.opts.Limits.Idle)) == nil
+		return c.guest.SetReadDeadline(time.Now().Add(c.mount.Idle)) == nil
 	case closing:
 		return !c.peerDone
 	default:
@@ -177,8 +190,8 @@ func (c *portableConn) arm() bool {
 
 // heard takes a ping or pong.
 func (c *portableConn) heard(op wsframe.Opcode, data string) error {
-	c.server.count.framesIn.Add(1)
-	c.server.count.bytesIn.Add(int64(len(data)))
+	c.mount.server.count.framesIn.Add(1)
+	c.mount.server.count.bytesIn.Add(int64(len(data)))
 	c.control(wsframe.Message{Op: op, Payload: []byte(data)})
 	c.arm()
 	return nil
@@ -189,26 +202,30 @@ func (c *portableConn) message(op wsframe.Opcode, r io.Reader) error {
 	buf, _ := c.engine.buffers.Get().(*bytes.Buffer)
 	defer c.engine.buffers.Put(buf)
 	buf.Reset()
-	limit := int64(c.server.opts.Limits.MessageBytes)
+	limit := int64(c.mount.MessageBytes)
 	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
 	if err != nil {
 		return err
 	}
-	c.server.count.framesIn.Add(1)
-	c.server.count.bytesIn.Add(n)
+	c.mount.server.count.framesIn.Add(1)
+	c.mount.server.count.bytesIn.Add(n)
 	switch {
 	case n > limit:
 		return &wsframe.Error{Code: wsframe.CodeTooBig, Reason: "message over the limit"}
 	case op == wsframe.Text && !utf8.Valid(buf.Bytes()):
 		return &wsframe.Error{Code: wsframe.CodeBadPayload, Reason: "text is not UTF-8"}
 	}
+	c.hand(wsframe.Message{Op: op, Payload: buf.Bytes()})
+	return nil
+}
+
+// hand delivers a message, unless the handler knows of the end.
+func (c *portableConn) hand(m wsframe.Message) {
 	c.turn.Lock()
 	defer c.turn.Unlock()
-	if c.told {
-		return nil
+	if !c.told {
+		c.deliver(m)
 	}
-	c.deliver(wsframe.Message{Op: op, Payload: buf.Bytes()})
-	return nil
 }
 
 // waitResume waits while the handler has paused. The idle timeout goes on.
@@ -216,7 +233,7 @@ func (c *portableConn) waitResume() {
 	if !c.held() {
 		return
 	}
-	idle := time.NewTimer(c.server.opts.Limits.Idle)
+	idle := time.NewTimer(c.mount.Idle)
 	defer idle.Stop()
 	for c.held() {
 		select {
@@ -273,8 +290,8 @@ func (c *portableConn) refused(why cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.phase == open {
-		wait := c.server.opts.Limits.CloseWait
-		c.phase, c.cause, c.deadline = closing, why, c.server.now()+int64(wait)
+		wait := c.mount.server.opts.Limits.CloseWait
+		c.phase, c.cause, c.deadline = closing, why, c.mount.server.now()+int64(wait)
 		c.limit(wait)
 		c.out.discard()
 		c.nudge()
@@ -316,7 +333,7 @@ func (c *portableConn) finish() {
 	c.engine.mu.Lock()
 	delete(c.engine.conns, c)
 	c.engine.mu.Unlock()
-	c.server.end(&c.Conn)
+	c.mount.server.end(&c.Conn)
 }
 
 // closePayload restores the payload that the package has parsed.

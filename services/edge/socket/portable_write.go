@@ -58,7 +58,7 @@ func (c *portableConn) writeAll(frames []wsframe.Frame) bool {
 	total := 0
 	var failed error
 	for _, f := range frames {
-		if failed = c.ws.WriteMessage(int(f.Op()), f.Payload()); failed != nil {
+		if failed = c.writeFrame(f); failed != nil {
 			break
 		}
 		total += f.Len()
@@ -66,9 +66,9 @@ func (c *portableConn) writeAll(frames []wsframe.Frame) bool {
 	c.bound()
 	var err error
 	*buf, err = c.guest.uncork()
-	c.server.count.writeCalls.Add(1)
-	c.server.count.framesOut.Add(int64(len(frames)))
-	c.server.count.bytesOut.Add(int64(total))
+	c.mount.server.count.writeCalls.Add(1)
+	c.mount.server.count.framesOut.Add(int64(len(frames)))
+	c.mount.server.count.bytesOut.Add(int64(total))
 	switch {
 	case err != nil:
 		c.abort()
@@ -77,9 +77,19 @@ func (c *portableConn) writeAll(frames []wsframe.Frame) bool {
 		return false
 	}
 	c.mu.Lock()
-	c.out.written(total, c.server.now)
+	c.out.written(total, c.mount.server.now)
 	c.mu.Unlock()
 	return true
+}
+
+// writeFrame writes a frame by the package's writer, which compresses each anew
+// for each of its connections and so only gets those that do not negotiate it.
+func (c *portableConn) writeFrame(f wsframe.Frame) error {
+	if !c.deflate {
+		return c.ws.WriteMessage(int(f.Op()), f.Payload())
+	}
+	_, err := c.guest.Write(f.Wire())
+	return err
 }
 
 // bound sets the deadline of the coming write anew if closing has begun: each
@@ -88,7 +98,7 @@ func (c *portableConn) bound() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.phase != open {
-		left := time.Duration(c.deadline - c.server.now())
+		left := time.Duration(c.deadline - c.mount.server.now())
 		_ = c.guest.SetWriteDeadline(time.Now().Add(left)) // it fails on a closed connection only
 	}
 }

@@ -21,14 +21,17 @@ import (
 // run it once.
 type Server struct {
 	// Static after construction.
-	opts  Options
-	http  *fasthttp.Server
-	start time.Time
+	opts   Options
+	mounts []*mount
+	start  time.Time
 
-	count     counters
-	lastID    atomic.Uint64
-	draining  atomic.Bool
-	addresses addresses
+	// Static once Run began.
+	http *fasthttp.Server
+	life context.Context // ends when the drain begins
+
+	count    counters
+	draining atomic.Bool
+	delayed  atomic.Int64 // refusals whose answer waits
 
 	native   func() (engine, error) // starts the epoll engine on first use
 	portable *portable
@@ -52,15 +55,16 @@ type engine interface {
 func New(opts Options) *Server {
 	opts = opts.withDefaults()
 	s := &Server{
-		opts:      opts,
-		start:     time.Now(),
-		guests:    map[*guest]struct{}{},
-		addresses: addresses{limit: opts.Limits.PerIP},
+		opts:   opts,
+		start:  time.Now(),
+		guests: map[*guest]struct{}{},
+	}
+	for _, m := range opts.Mounts {
+		s.mounts = append(s.mounts, &mount{Mount: m.withDefaults(), server: s})
 	}
 	s.portable = newPortable(s)
 	s.engines = []engine{s.portable}
 	s.native = sync.OnceValues(s.startNative)
-	s.http = s.routes()
 	return s
 }
 
@@ -92,8 +96,9 @@ func (s *Server) All() iter.Seq[*Conn] {
 
 // Run serves until ctx ends or the listener fails. Then it refuses new
 // connections, closes every socket with [wsframe.CodeRestart] spread over
-// [Limits.Drain], waits for their ends and returns with nothing left running.
-// It does not end a fallback handler that does not return.
+// [Limits.Drain], answers the requests under way, waits for the ends of all and
+// returns with nothing left running. It does not end a fallback handler that does
+// not return.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.opts.validate(); err != nil {
 		return err
@@ -102,6 +107,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
+	life, end := context.WithCancel(ctx)
+	defer end()
+	s.life, s.http = life, s.routes()
 	accepting := make(chan error, 1)
 	go func() { accepting <- s.accept(ctx) }()
 	select {
@@ -113,6 +121,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.draining.Store(true)
 		err = errors.Join(err, s.opts.Listener.Close())
 	}
+	end()
 	s.drain()
 	return errors.Join(err, registration.Unregister())
 }
@@ -184,18 +193,33 @@ func (s *Server) drain() {
 		conns = append(conns, c)
 	}
 	s.pace(conns)
-	s.mu.Lock()
-	for g := range s.guests {
-		_ = g.Conn.Close() // an idle HTTP client, or one that is late
-	}
-	s.mu.Unlock()
-	s.serving.Wait()
+	s.eachGuest(func(g *guest) {
+		if !g.busy.Load() {
+			_ = g.Conn.Close() // an idle HTTP client, or one that is late
+		}
+	})
+	s.await(&s.serving, func() {
+		s.eachGuest(func(g *guest) { _ = g.Conn.Close() }) // it had its time
+	})
 	for c := range s.All() {
 		c.Close(wsframe.CodeRestart, "")
 	}
+	s.await(&s.sockets, func() {
+		for _, e := range s.engines {
+			e.abort()
+		}
+	})
+	for _, e := range s.engines {
+		e.stop()
+	}
+}
+
+// await waits for a group. After [Limits.CloseWait] or at [Options.Abort] it
+// cuts what is left short.
+func (s *Server) await(group *sync.WaitGroup, cut func()) {
 	gone := make(chan struct{})
 	go func() {
-		s.sockets.Wait()
+		group.Wait()
 		close(gone)
 	}()
 	patience := time.NewTimer(s.opts.Limits.CloseWait)
@@ -205,12 +229,15 @@ func (s *Server) drain() {
 	case <-patience.C:
 	case <-s.opts.Abort:
 	}
-	for _, e := range s.engines {
-		e.abort()
-	}
+	cut()
 	<-gone
-	for _, e := range s.engines {
-		e.stop()
+}
+
+func (s *Server) eachGuest(do func(*guest)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for g := range s.guests {
+		do(g)
 	}
 }
 
@@ -259,12 +286,12 @@ func (s *Server) begin(c *Conn) (within bool) {
 	s.sockets.Add(1)
 	s.count.open.Add(1)
 	s.count.opened.Add(1)
-	return s.addresses.enter(c.addr)
+	return s.opts.Addresses.Enter(c.addr)
 }
 
 // handlerFor makes the handler of a connection that the engine already knows,
 // so that either this or [Server.drain] sees that it must close.
-func (s *Server) handlerFor(c *Conn, r *Request, within bool) Handler {
+func (s *Server) handlerFor(c *Conn, open func(*Conn) Handler, within bool) Handler {
 	switch {
 	case s.draining.Load():
 		c.Close(wsframe.CodeRestart, "")
@@ -272,7 +299,7 @@ func (s *Server) handlerFor(c *Conn, r *Request, within bool) Handler {
 		c.Close(wsframe.CodePolicy, "too many sockets of this address")
 	default:
 		var h Handler
-		c.guard(func() { h = s.opts.Open(c, r) })
+		c.guard(func() { h = open(c) })
 		if h != nil {
 			return h
 		}
@@ -283,7 +310,7 @@ func (s *Server) handlerFor(c *Conn, r *Request, within bool) Handler {
 
 // end undoes begin, when nothing of the connection is left.
 func (s *Server) end(c *Conn) {
-	s.addresses.leave(c.addr)
+	s.opts.Addresses.Leave(c.addr)
 	s.count.closed[c.cause].Add(1)
 	s.count.open.Add(-1)
 	s.sockets.Done()

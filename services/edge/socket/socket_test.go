@@ -31,16 +31,19 @@ func (r *recorder) Closed() { r.add("closed") }
 // record makes servers whose handlers are recorders, handed out one by one.
 func record(t *testing.T, opts socket.Options) (*server, func() *recorder) {
 	opened := make(chan *recorder, 16)
-	opts.Open = func(c *socket.Conn, _ *socket.Request) socket.Handler {
+	if opts.Mounts == nil {
+		opts.Mounts = at(nil)
+	}
+	opts.Mounts[0].Admit = admit(func(c *socket.Conn) socket.Handler {
 		r := &recorder{conn: c}
 		opened <- r
 		return r
-	}
+	})
 	return start(t, opts), func() *recorder { return <-opened }
 }
 
 func TestPause(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		c := dial(t, s)
 		r := opened()
@@ -64,14 +67,14 @@ func TestPause(t *testing.T) {
 
 // A pause that ends before the message's handler returns changes nothing.
 func TestPauseAndResumeAtOnce(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
-		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Mounts: at(func(c *socket.Conn) socket.Handler {
 			return handlerFunc(func(op wsframe.Opcode, data []byte) {
 				c.Pause()
 				c.Send(wsframe.New(op, data))
 				c.Resume()
 			})
-		}})
+		})})
 		c := dial(t, s)
 		for i := range 100 {
 			c.text(fmt.Sprint(i))
@@ -87,9 +90,9 @@ func (handlerFunc) Closed()                                  {}
 
 // A long stream survives pauses at any place of it, resumed by another goroutine.
 func TestPausesLoseNothing(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		limits := socket.Limits{OutboxBytes: 16 << 20} // the client writes ahead of its reading
-		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: limits, Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: limits, Mounts: at(func(c *socket.Conn) socket.Handler {
 			n := 0
 			return handlerFunc(func(op wsframe.Opcode, data []byte) {
 				if n++; n%7 == 0 {
@@ -98,7 +101,7 @@ func TestPausesLoseNothing(t *testing.T) {
 				}
 				c.Send(wsframe.New(op, data))
 			})
-		}})
+		})})
 		c := dial(t, s)
 		const messages = 3000
 		go func() {
@@ -115,7 +118,7 @@ func TestPausesLoseNothing(t *testing.T) {
 }
 
 func TestCloseWhilePaused(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		c := dial(t, s)
 		r := opened()
@@ -131,7 +134,7 @@ func TestCloseWhilePaused(t *testing.T) {
 
 // The close frame comes behind what is queued; nothing comes behind it.
 func TestCloseIsLast(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		c := dial(t, s)
 		r := opened()
@@ -156,7 +159,7 @@ func TestCloseIsLast(t *testing.T) {
 
 // A client that does not answer a close is dropped.
 func TestUnansweredClose(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{CloseWait: 50 * time.Millisecond}})
 		c := dial(t, s)
 		opened().conn.Close(wsframe.CodeRestart, "")
@@ -167,7 +170,7 @@ func TestUnansweredClose(t *testing.T) {
 
 func TestIdle(t *testing.T) {
 	onEngines(t, func(t *testing.T, e mode) {
-		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{Idle: 50 * time.Millisecond}})
+		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer, Mounts: []socket.Mount{{Path: "/socket", Idle: 50 * time.Millisecond}}})
 		quiet := dial(t, s)
 		paused := dial(t, s)
 		a, b := opened(), opened()
@@ -189,12 +192,12 @@ func TestSlowReader(t *testing.T) {
 		s := start(t, socket.Options{
 			Engine: e.engine, Writer: e.writer,
 			Limits: socket.Limits{CloseWait: 50 * time.Millisecond},
-			Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
+			Mounts: at(func(c *socket.Conn) socket.Handler {
 				mu.Lock()
 				defer mu.Unlock()
 				conns = append(conns, c)
 				return &echo{conn: c}
-			},
+			}),
 		})
 		clients := make([]*client, sockets)
 		for i := range clients {
@@ -246,7 +249,7 @@ func TestSlowReader(t *testing.T) {
 
 // Clients that stop for a while and then read get every byte in order.
 func TestStalledReadersCatchUp(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		s, opened := record(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{OutboxBytes: 64 << 20}})
 		const sockets, messages = 6, 800
 		var clients []*client
@@ -274,12 +277,12 @@ func TestStalledReadersCatchUp(t *testing.T) {
 
 // Closed comes exactly once, however a connection ends.
 func TestThousandsOfConnects(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		var opened, closed atomic.Int64
-		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Open: func(c *socket.Conn, _ *socket.Request) socket.Handler {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Mounts: at(func(c *socket.Conn) socket.Handler {
 			opened.Add(1)
 			return &echo{conn: c, closed: func() { closed.Add(1) }}
-		}})
+		})})
 		const workers, rounds = 8, 250
 		var wg sync.WaitGroup
 		for w := range workers {
@@ -335,7 +338,7 @@ func TestDrain(t *testing.T) {
 
 // Abort ends a drain whose clients do not answer.
 func TestAbort(t *testing.T) {
-	onEngines(t, func(t *testing.T, e mode) {
+	onConns(t, func(t *testing.T, e mode, dial dialer) {
 		abort := make(chan struct{})
 		s := start(t, socket.Options{
 			Engine: e.engine, Writer: e.writer, Abort: abort,
@@ -352,9 +355,17 @@ func TestAbort(t *testing.T) {
 	})
 }
 
-// The close of the listener ends a server that nobody stopped.
-func TestListenerFails(t *testing.T) {
-	if err := socket.New(socket.Options{}).Run(t.Context()); err == nil {
-		t.Error("runs without a listener")
+func TestBadOptions(t *testing.T) {
+	err := socket.New(socket.Options{
+		Engine: "steam", Writer: "quill",
+		Mounts: []socket.Mount{{Path: "socket", Admit: admit(echoes)}, {Path: "/a"}, {Path: "/a", Admit: admit(echoes)}},
+	}).Run(t.Context())
+	if err == nil {
+		t.Fatal("runs")
+	}
+	for _, problem := range []string{"no listener", "steam", "quill", "begin with a slash", "admits nobody", "two mounts at /a"} {
+		if !strings.Contains(err.Error(), problem) {
+			t.Errorf("%v does not say %q", err, problem)
+		}
 	}
 }

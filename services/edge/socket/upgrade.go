@@ -25,11 +25,11 @@ const (
 // writeTimeout is for answers to plain HTTP requests.
 const writeTimeout = 60 * time.Second
 
-// maxBody is for requests to the fallback handler, in bytes.
-const maxBody = 1 << 20
+// keepAlive is how long an HTTP connection may be idle between two requests.
+const keepAlive = 60 * time.Second
 
-// routes builds the HTTP server: screening and upgrade on one path, the
-// fallback on all others.
+// routes builds the HTTP server: screening and upgrade at the mounts, the
+// fallback everywhere else.
 func (s *Server) routes() *fasthttp.Server {
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage: true,
@@ -37,35 +37,71 @@ func (s *Server) routes() *fasthttp.Server {
 		CaseSensitive:         true,
 		ReadBufferSize:        s.opts.Limits.HeadBytes,
 		ReadTimeout:           s.opts.Limits.Handshake,
-		IdleTimeout:           s.opts.Limits.Idle,
+		IdleTimeout:           keepAlive,
 		WriteTimeout:          writeTimeout,
-		BodyLimit:             maxBody,
+		BodyLimit:             s.opts.Limits.BodyBytes,
 		DisableDefaultDate:    true, // its clock is a goroutine that never ends
 		ErrorHandler:          answerError,
 	})
 	pool := &sync.Pool{}
 	epoll, portable := s.upgrader(epollReadBuffer, pool), s.upgrader(portableReadBuffer, pool)
-	app.All(s.opts.Path, s.screen, func(c *fiber.Ctx) error {
-		if g, ok := c.Context().Conn().(*guest); ok && s.nativeFor(g) != nil {
-			return epoll(c)
-		}
-		return portable(c)
-	})
+	app.Use(s.attend)
+	for _, m := range s.mounts {
+		app.All(m.Path+suffix, s.screen(m), func(c *fiber.Ctx) error {
+			if s.nativeFor(guestOf(c)) != nil {
+				return epoll(c)
+			}
+			return portable(c)
+		})
+	}
 	app.Use(s.fallback())
 	app.Handler() // builds the routes
 	server := app.Server()
 	// Without it Close of an upgraded connection does nothing. It needs fasthttp
 	// 1.77: older ones reuse a buffer that the connection still reads from.
 	server.KeepHijackedConns = true
+	server.ConnState = s.idle
 	return server
+}
+
+// attend answers one request, also if its handler panics.
+func (s *Server) attend(c *fiber.Ctx) (err error) {
+	g := guestOf(c)
+	if g == nil {
+		return fiber.ErrInternalServerError
+	}
+	g.busy.Store(true)
+	defer func() {
+		if p := recover(); p != nil {
+			s.opts.Log.Error("request panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = fiber.ErrInternalServerError
+		}
+		if s.draining.Load() {
+			c.Context().SetConnectionClose()
+		}
+	}()
+	return c.Next()
+}
+
+// idle lets go of a connection whose request is answered, if the server drains.
+func (s *Server) idle(conn net.Conn, state fasthttp.ConnState) {
+	g, ok := conn.(*guest)
+	if !ok || state != fasthttp.StateIdle {
+		return
+	}
+	g.busy.Store(false)
+	if s.draining.Load() {
+		_ = g.Close() // it may be closed already
+	}
 }
 
 func (s *Server) upgrader(readBuffer int, pool fws.BufferPool) fiber.Handler {
 	return websocket.New(s.adopt, websocket.Config{
-		Origins:         []string{"*"}, // screened already
-		ReadBufferSize:  readBuffer,
-		WriteBufferSize: writeBuffer,
-		WriteBufferPool: pool,
+		Origins:           []string{"*"}, // screened already
+		EnableCompression: true,          // likewise
+		ReadBufferSize:    readBuffer,
+		WriteBufferSize:   writeBuffer,
+		WriteBufferPool:   pool,
 		RecoverHandler: func(*websocket.Conn) {
 			if p := recover(); p != nil {
 				s.opts.Log.Error("upgrade panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
