@@ -1,0 +1,231 @@
+// Package process starts programs of this repository as processes on loopback,
+// for tests. Whatever a test starts ends with it, and when the test fails its
+// output is attached.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Process is one program that can be stopped and started again with the same
+// arguments. Its methods belong to the test's goroutine.
+type Process struct {
+	ID     string
+	Admin  string // address of /readyz; "" if there is none
+	Output *Output
+	Cmd    *exec.Cmd     // of its latest life; nil before the first
+	Exited chan struct{} // closed at the end of that life
+
+	binary string
+	args   []string
+	dir    string
+}
+
+// Output keeps what a process wrote over all its lives. All methods may be
+// called concurrently.
+type Output struct {
+	// mu guards the fields below.
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write keeps p.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// String is everything that was written.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// Tail is the end of the output, as much as one reads of a failing test.
+func (o *Output) Tail(lines int) string {
+	all := strings.Split(strings.TrimSpace(o.String()), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// New prepares a program, given by its path. admin is the address of its
+// /readyz, or "".
+func New(t *testing.T, id, binary, admin string, args ...string) *Process {
+	t.Helper()
+	p := &Process{ID: id, Admin: admin, Output: &Output{}, binary: binary, args: args}
+	t.Cleanup(func() {
+		p.Kill(t)
+		if t.Failed() {
+			t.Logf("output of %s:\n%s", p.ID, p.Output.Tail(60))
+		}
+	})
+	return p
+}
+
+// In makes the program run in a folder.
+func (p *Process) In(dir string) *Process {
+	p.dir = dir
+	return p
+}
+
+// Launch starts the program and does not wait for it to be ready.
+func (p *Process) Launch(t *testing.T) {
+	t.Helper()
+	cmd, exited := exec.Command(p.binary, p.args...), make(chan struct{})
+	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, p.Output, p.Output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // if the tests are killed
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", p.ID, err)
+	}
+	p.Cmd, p.Exited = cmd, exited
+	go func() {
+		_ = cmd.Wait() // the exit code is in cmd.ProcessState
+		close(exited)
+	}()
+}
+
+// Start launches the program and waits until it says that it is ready.
+func (p *Process) Start(t *testing.T) {
+	t.Helper()
+	p.Launch(t)
+	p.AwaitReady(t)
+}
+
+// AwaitReady waits until the program says that it is ready.
+func (p *Process) AwaitReady(t *testing.T) {
+	t.Helper()
+	Eventually(t, 30*time.Second, p.ID+" is ready", func() bool {
+		p.Alive(t)
+		return p.ready(t.Context())
+	})
+}
+
+// Alive fails the test when the program has ended.
+func (p *Process) Alive(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.Exited:
+		t.Fatalf("%s ended: %s", p.ID, p.Cmd.ProcessState)
+	default:
+	}
+}
+
+func (p *Process) ready(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+// Signal sends a signal and waits for the end of the process. It returns the
+// exit code, -1 if the signal killed it.
+func (p *Process) Signal(t *testing.T, sig os.Signal) int {
+	t.Helper()
+	if p.Cmd == nil {
+		return 0
+	}
+	if err := p.Cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatalf("signal %s: %v", p.ID, err)
+	}
+	select {
+	case <-p.Exited:
+	case <-time.After(30 * time.Second):
+		t.Errorf("%s did not end within 30 s of %s", p.ID, sig)
+		_ = p.Cmd.Process.Kill()
+		<-p.Exited
+	}
+	return p.Cmd.ProcessState.ExitCode()
+}
+
+// Stop drains the process, which must end with status 0.
+func (p *Process) Stop(t *testing.T) {
+	t.Helper()
+	if code := p.Signal(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("%s ended with status %d after SIGTERM", p.ID, code)
+	}
+}
+
+// Kill ends the process at once.
+func (p *Process) Kill(t *testing.T) {
+	t.Helper()
+	p.Signal(t, syscall.SIGKILL)
+}
+
+// Restart stops and starts the process.
+func (p *Process) Restart(t *testing.T) {
+	t.Helper()
+	p.Stop(t)
+	p.Start(t)
+}
+
+// Ports of processes lie below those that the system gives to outgoing
+// connections: one of these could take a port before its process listens.
+const (
+	firstPort = 20000
+	ports     = 12000
+)
+
+// next is the last port that was handed out, less firstPort. It begins
+// anywhere, and no port is handed out twice in a row.
+var (
+	nextMu sync.Mutex // guards next
+	next   = rand.N(ports)
+)
+
+// Addresses returns n free addresses of loopback.
+func Addresses(t *testing.T, n int) []string {
+	t.Helper()
+	nextMu.Lock()
+	defer nextMu.Unlock()
+	list := make([]string, 0, n)
+	for range ports {
+		if len(list) == n {
+			return list
+		}
+		next = (next + 1) % ports
+		var config net.ListenConfig
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+next)
+		if l, err := config.Listen(t.Context(), "tcp", address); err == nil {
+			_ = l.Close() // it was only asked for
+			list = append(list, address)
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
+}
+
+// Eventually polls until check holds, and fails the test when it does not in
+// time.
+func Eventually(t *testing.T, within time.Duration, what string, check func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for !check() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+		<-ticker.C
+	}
+}
