@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"syscall"
@@ -164,7 +163,7 @@ func TestDev(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("bob heard nothing")
 	}
-	if code := dev.Signal(t, os.Interrupt); code != 0 {
+	if code := dev.Signal(t, syscall.SIGINT); code != 0 {
 		t.Errorf("ctrl-C ended skein dev with status %d", code)
 	}
 	within(t, 5*time.Second, "bob's socket ends", func() { <-bob.gone })

@@ -31,6 +31,8 @@ type Process struct {
 	binary string
 	args   []string
 	dir    string
+	env    []string // beside that of the test
+	group  bool     // signals go to all that it started, too
 }
 
 // Output keeps what a process wrote over all its lives. All methods may be
@@ -81,12 +83,29 @@ func (p *Process) In(dir string) *Process {
 	return p
 }
 
+// With gives the program variables of the environment, "NAME=value" each.
+func (p *Process) With(env ...string) *Process {
+	p.env = append(p.env, env...)
+	return p
+}
+
+// AsGroup sends signals to the program and to all that it starts, as a terminal
+// does. It has ended when all of them have.
+func (p *Process) AsGroup() *Process {
+	p.group = true
+	return p
+}
+
 // Launch starts the program and does not wait for it to be ready.
 func (p *Process) Launch(t *testing.T) {
 	t.Helper()
 	cmd, exited := exec.Command(p.binary, p.args...), make(chan struct{})
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, p.Output, p.Output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // if the tests are killed
+	cmd.Env = append(os.Environ(), p.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig: syscall.SIGKILL, // if the tests are killed
+		Setpgid:   p.group,
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", p.ID, err)
 	}
@@ -140,22 +159,29 @@ func (p *Process) ready(ctx context.Context) bool {
 
 // Signal sends a signal and waits for the end of the process. It returns the
 // exit code, -1 if the signal killed it.
-func (p *Process) Signal(t *testing.T, sig os.Signal) int {
+func (p *Process) Signal(t *testing.T, sig syscall.Signal) int {
 	t.Helper()
 	if p.Cmd == nil {
 		return 0
 	}
-	if err := p.Cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.send(sig); err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ESRCH) {
 		t.Fatalf("signal %s: %v", p.ID, err)
 	}
 	select {
 	case <-p.Exited:
 	case <-time.After(30 * time.Second):
 		t.Errorf("%s did not end within 30 s of %s", p.ID, sig)
-		_ = p.Cmd.Process.Kill()
+		_ = p.send(syscall.SIGKILL)
 		<-p.Exited
 	}
 	return p.Cmd.ProcessState.ExitCode()
+}
+
+func (p *Process) send(sig syscall.Signal) error {
+	if p.group {
+		return syscall.Kill(-p.Cmd.Process.Pid, sig)
+	}
+	return p.Cmd.Process.Signal(sig)
 }
 
 // Stop drains the process, which must end with status 0.
