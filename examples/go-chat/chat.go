@@ -62,7 +62,10 @@ func newChat(secret []byte) *chat {
 // Join lets a client into a room. Its params are {"name": ..., "token": ...};
 // the first join of a name needs no token, and its reply brings one.
 func (c *chat) Join(_ context.Context, r *handlerv1.JoinRequest) (*handlerv1.JoinResponse, error) {
-	var p struct{ Name, Token string }
+	var p struct {
+		Name  string `json:"name"`
+		Token string `json:"token"`
+	}
 	if json.Unmarshal(r.GetParams().GetJson(), &p) != nil || !goodName.MatchString(p.Name) {
 		return refuse("a name of 1 to 20 letters, digits or _ is needed"), nil
 	}
@@ -109,7 +112,10 @@ func (c *chat) token(name string) string {
 // Push takes what a member of a room sends.
 func (c *chat) Push(_ context.Context, r *handlerv1.PushRequest) (*handlerv1.PushResponse, error) {
 	var from assigns
-	var p struct{ Text, Name string }
+	var p struct {
+		Text string `json:"text"` // of say
+		Name string `json:"name"` // of invite
+	}
 	if err := json.Unmarshal(r.GetCaller().GetAssigns(), &from); err != nil {
 		return nil, err // for the client the channel crashed, and it joins again
 	}
@@ -177,6 +183,6 @@ func payload(value any) *handlerv1.Payload {
 }
 
 func encode(value any) []byte {
-	text, _ := json.Marshal(value) // our own values always have a JSON form
+	text, _ := json.Marshal(value) //nolint:errchkjson // our own values always have a JSON form
 	return text
 }

@@ -21,10 +21,11 @@ func join(t *testing.T, c *chat, topic, name, token string) *handlerv1.JoinRespo
 	return r
 }
 
-func push(t *testing.T, c *chat, joined *handlerv1.JoinResponse, topic, event string, sent any) *handlerv1.PushResponse {
+// push sends as the channel of a join; sent is the payload.
+func push(t *testing.T, c *chat, from *handlerv1.Caller, event string, sent any) *handlerv1.PushResponse {
 	t.Helper()
 	r, err := c.Push(t.Context(), &handlerv1.PushRequest{
-		Caller: &handlerv1.Caller{Topic: topic, Assigns: joined.GetAssigns()}, Event: event, Payload: payload(sent),
+		Caller: from, Event: event, Payload: payload(sent),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -51,15 +52,15 @@ func TestNamesBelongToWhoHasTheirToken(t *testing.T) {
 
 func TestWhatIsSaid(t *testing.T) {
 	c := newChat([]byte("secret"))
-	ada := join(t, c, "room:a", "ada", "")
+	ada := &handlerv1.Caller{Topic: "room:a", Assigns: join(t, c, "room:a", "ada", "").GetAssigns()}
 	for i := range historyLength + 3 {
-		r := push(t, c, ada, "room:a", "say", map[string]string{"text": fmt.Sprint("text ", i)})
+		r := push(t, c, ada, "say", map[string]string{"text": fmt.Sprint("text ", i)})
 		if r.GetReply().GetStatus() != "ok" || len(r.GetBroadcasts()) != 1 {
 			t.Fatal(r)
 		}
 	}
 	for _, text := range []string{"", "a SCAM", strings.Repeat("x", longestText+1)} {
-		r := push(t, c, ada, "room:a", "say", map[string]string{"text": text})
+		r := push(t, c, ada, "say", map[string]string{"text": text})
 		if r.GetReply().GetStatus() != "error" || len(r.GetBroadcasts()) != 0 {
 			t.Errorf("%q was passed on: %v", text, r)
 		}
@@ -80,11 +81,11 @@ func TestPrivateRooms(t *testing.T) {
 	if got := join(t, c, topic, "ada", "00"); !got.GetRefused() {
 		t.Fatal("a token that is wrong opened a room")
 	}
-	ada := join(t, c, topic, "ada", "")
+	ada := &handlerv1.Caller{Topic: topic, Assigns: join(t, c, topic, "ada", "").GetAssigns()}
 	if got := join(t, c, topic, "bob", ""); !got.GetRefused() {
 		t.Error("bob was not invited")
 	}
-	push(t, c, ada, topic, "invite", map[string]string{"name": "bob"})
+	push(t, c, ada, "invite", map[string]string{"name": "bob"})
 	if got := join(t, c, topic, "bob", ""); got.GetRefused() {
 		t.Errorf("bob was invited: %s", got.GetReply().GetJson())
 	}

@@ -19,9 +19,10 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, cmp.Or(os.Getenv("CHAT_LISTEN"), "127.0.0.1:50051")); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // a program begins here
+	err := run(ctx, cmp.Or(os.Getenv("CHAT_LISTEN"), "127.0.0.1:50051"))
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "go-chat:", err)
 		os.Exit(1)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -32,8 +33,7 @@ type assigns struct {
 func (a assigns) fixture() bool { return a.Mount == "/ws" || strings.HasPrefix(a.Mount, "/ws/") }
 
 func (a assigns) bytes() []byte {
-	text, _ := json.Marshal(a) // made of strings
-	return text
+	return encode(a)
 }
 
 func assignsOf(c *handlerv1.Caller) (assigns, error) {
@@ -145,15 +145,9 @@ func joinPresence(a assigns, params *handlerv1.Payload) (*handlerv1.JoinResponse
 		return nil, crash("params: %v", err)
 	}
 	meta := map[string]any{"online_at": 1}
-	for name, value := range p.Meta {
-		meta[name] = value
-	}
-	text, err := json.Marshal(meta)
-	if err != nil {
-		return nil, crash("meta: %v", err)
-	}
+	maps.Copy(meta, p.Meta)
 	a.Key = p.User
-	return &handlerv1.JoinResponse{Assigns: a.bytes(), Presence: &handlerv1.Person{Key: p.User, Meta: text}}, nil
+	return &handlerv1.JoinResponse{Assigns: a.bytes(), Presence: &handlerv1.Person{Key: p.User, Meta: encode(meta)}}, nil
 }
 
 func joinFixture(a assigns) *handlerv1.JoinResponse {
@@ -161,13 +155,19 @@ func joinFixture(a assigns) *handlerv1.JoinResponse {
 	if a.Info != nil {
 		joined["connect_info"] = a.Info
 	}
-	payload, _ := json.Marshal(joined) // made of strings
+	payload := encode(joined)
 	return &handlerv1.JoinResponse{Pushes: []*handlerv1.Event{{Name: "joined", Payload: text("%s", payload)}}}
 }
 
 // Leave is told of and changes nothing.
 func (*app) Leave(context.Context, *handlerv1.LeaveRequest) (*handlerv1.LeaveResponse, error) {
 	return &handlerv1.LeaveResponse{}, nil
+}
+
+// encode writes what was JSON before, or is made of texts and numbers.
+func encode(value any) []byte {
+	text, _ := json.Marshal(value) //nolint:errchkjson // such values always have a JSON form
+	return text
 }
 
 // text makes a payload of JSON text.

@@ -148,6 +148,5 @@ func with(payload *handlerv1.Payload, name string, value any) *handlerv1.Payload
 		return payload
 	}
 	members[name] = value
-	out, _ := json.Marshal(members) // it was JSON before
-	return text("%s", out)
+	return text("%s", encode(members))
 }

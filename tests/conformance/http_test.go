@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -54,10 +55,8 @@ func (p *player) upgrade(s *step) {
 	p.t.Helper()
 	conn, response, err := wsclient.Upgrade(p.t.Context(), p.fleet.edge, p.fill(s.text), p.header(s))
 	p.must(s, err)
-	p.response, p.body = response, nil
+	p.response = &response
 	if conn == nil {
-		p.body, err = io.ReadAll(response.Body)
-		p.must(s, err)
 		return
 	}
 	version := "2"
@@ -86,15 +85,14 @@ func (p *player) request(s *step) {
 			Token    string   `json:"token"`
 			Messages []string `json:"messages"`
 		}
-		p.must(s, json.Unmarshal(p.body, &answer))
+		p.must(s, json.Unmarshal(p.response.Body, &answer))
 		if answer.Token != "" {
 			p.token = answer.Token
 		}
 		messages = append(messages, answer.Messages...)
 		waiting := answer.Status == http.StatusOK || answer.Status == http.StatusNoContent
 		if len(messages) >= want || !waiting || time.Now().After(deadline) {
-			whole := map[string]any{"status": answer.Status, "token": answer.Token, "messages": messages}
-			p.body, _ = json.Marshal(whole) // made of strings and a number
+			p.response.Body = encode(map[string]any{"status": answer.Status, "token": answer.Token, "messages": messages})
 			return
 		}
 	}
@@ -119,19 +117,17 @@ func (p *player) wanted(s *step) int {
 
 func (p *player) exchange(s *step, method string) {
 	p.t.Helper()
-	body := strings.NewReader(strings.Join(s.body, "\n"))
-	request, err := http.NewRequestWithContext(p.t.Context(), method, "http://"+p.fleet.edge+p.fill(s.text), body)
+	lines := strings.NewReader(strings.Join(s.body, "\n"))
+	request, err := http.NewRequestWithContext(p.t.Context(), method, "http://"+p.fleet.edge+p.fill(s.text), lines)
 	p.must(s, err)
-	for name, values := range p.header(s) {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, p.header(s))
 	client := http.Client{Timeout: 2 * patience}
 	response, err := client.Do(request)
 	p.must(s, err)
-	p.response = response
-	p.body, err = io.ReadAll(response.Body)
+	body, err := io.ReadAll(response.Body)
 	_ = response.Body.Close()
 	p.must(s, err)
+	p.response = &wsclient.Answer{Status: response.StatusCode, Header: response.Header, Body: body}
 }
 
 // expectResponse compares the latest answer: its status, then "empty" or JSON,
@@ -142,8 +138,8 @@ func (p *player) expectResponse(s *step, text string) {
 		p.t.Fatalf("line %d: no request was sent", s.line)
 	}
 	status, body, _ := strings.Cut(text, " ")
-	if got := strconv.Itoa(p.response.StatusCode); got != status {
-		p.t.Fatalf("line %d: HTTP %s %q, want %s", s.line, got, p.body, text)
+	if got := strconv.Itoa(p.response.Status); got != status {
+		p.t.Fatalf("line %d: HTTP %s %q, want %s", s.line, got, p.response.Body, text)
 	}
 	header := p.header(s)
 	for _, name := range answered {
@@ -159,8 +155,8 @@ func (p *player) expectResponse(s *step, text string) {
 	switch body {
 	case "":
 	case "empty":
-		if len(p.body) > 0 {
-			p.t.Errorf("line %d: body %q, want none", s.line, p.body)
+		if len(p.response.Body) > 0 {
+			p.t.Errorf("line %d: body %q, want none", s.line, p.response.Body)
 		}
 	default:
 		p.expectBody(s, body)
@@ -171,9 +167,9 @@ func (p *player) expectBody(s *step, text string) {
 	p.t.Helper()
 	want, err := decode([]byte(p.known(text)))
 	p.must(s, err)
-	got, err := parseMessages(p.body)
+	got, err := parseMessages(p.response.Body)
 	if err != nil || !matches(want, got) {
-		p.t.Fatalf("line %d: %v\ngot  %s\nwant %s", s.line, err, p.body, text)
+		p.t.Fatalf("line %d: %v\ngot  %s\nwant %s", s.line, err, p.response.Body, text)
 	}
 	if answer, ok := got.(map[string]any); ok {
 		if token, ok := answer["token"].(string); ok {

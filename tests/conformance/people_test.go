@@ -101,8 +101,7 @@ func (l *people) seen() map[string][]string {
 			told := maps.Clone(meta)
 			delete(told, "phx_ref")
 			delete(told, "phx_ref_prev")
-			text, _ := json.Marshal(told) // it was JSON before
-			seen[key] = append(seen[key], string(text))
+			seen[key] = append(seen[key], string(encode(told)))
 		}
 		slices.Sort(seen[key])
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -23,9 +22,8 @@ type player struct {
 	c     *scenario
 
 	sockets  map[string]*socket
-	token    string         // the latest of a long-poll session
-	response *http.Response // to the latest request
-	body     []byte         // of that response
+	token    string           // the latest of a long-poll session
+	response *wsclient.Answer // to the latest request
 	lists    map[string]*people
 }
 
@@ -146,7 +144,7 @@ func (p *player) socket(who string) *socket {
 		p.t.Fatalf("connect to %s: %v", path, err)
 	}
 	if conn == nil {
-		p.t.Fatalf("connect to %s: %s", path, response.Status)
+		p.t.Fatalf("connect to %s: status %d %q", path, response.Status, response.Body)
 	}
 	return p.adopt(who, conn, p.c.version)
 }

@@ -90,7 +90,7 @@ func TestCasesAreComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	missing := map[string]bool{}
-	for _, id := range strings.Fields(string(recorded)) {
+	for id := range strings.FieldsSeq(string(recorded)) {
 		missing[id] = true
 	}
 	seen, shown := map[string]string{}, map[string]bool{}

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/skein-mesh/skein/tests/process"
-
 	"github.com/skein-mesh/skein/tests/wsclient"
 )
 
@@ -167,7 +166,7 @@ func TestDev(t *testing.T) {
 		t.Errorf("ctrl-C ended skein dev with status %d", code)
 	}
 	within(t, 5*time.Second, "bob's socket ends", func() { <-bob.gone })
-	if end := (wsclient.Closed{}); errors.As(bob.err(), &end) && end.Code == 1000 {
+	if end := (wsclient.ClosedError{}); errors.As(bob.err(), &end) && end.Code == 1000 {
 		t.Error("ctrl-C closed a socket with 1000, from which old clients never return")
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
-
 	"github.com/skein-mesh/skein/tests/process"
 )
 

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/skein-mesh/skein/tests/process"
-
 	"github.com/skein-mesh/skein/tests/wsclient"
 )
 

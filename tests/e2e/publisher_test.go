@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
-
 	"github.com/skein-mesh/skein/tests/process"
 )
 

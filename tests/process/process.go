@@ -7,13 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -99,7 +99,7 @@ func (p *Process) AsGroup() *Process {
 // Launch starts the program and does not wait for it to be ready.
 func (p *Process) Launch(t *testing.T) {
 	t.Helper()
-	cmd, exited := exec.Command(p.binary, p.args...), make(chan struct{})
+	cmd, exited := exec.Command(p.binary, p.args...), make(chan struct{}) //nolint:gosec,noctx // tests say what to run, and end it by signals
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, p.Output, p.Output
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -212,26 +212,24 @@ const (
 	ports     = 12000
 )
 
-// next is the last port that was handed out, less firstPort. It begins
-// anywhere, and no port is handed out twice in a row.
-var (
-	nextMu sync.Mutex // guards next
-	next   = rand.N(ports)
-)
+// handedOut counts ports, so that none is handed out twice in a row. Processes
+// that test at the same time begin at different ones.
+var handedOut = func() *atomic.Int64 { //nolint:gochecknoglobals // ports are the system's, so they are counted once for all tests
+	var n atomic.Int64
+	n.Store(int64(os.Getpid()) * 101)
+	return &n
+}()
 
 // Addresses returns n free addresses of loopback.
 func Addresses(t *testing.T, n int) []string {
 	t.Helper()
-	nextMu.Lock()
-	defer nextMu.Unlock()
 	list := make([]string, 0, n)
 	for range ports {
 		if len(list) == n {
 			return list
 		}
-		next = (next + 1) % ports
 		var config net.ListenConfig
-		address := fmt.Sprintf("127.0.0.1:%d", firstPort+next)
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+handedOut.Add(1)%ports)
 		if l, err := config.Listen(t.Context(), "tcp", address); err == nil {
 			_ = l.Close() // it was only asked for
 			list = append(list, address)

@@ -5,14 +5,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"testing"
 )
 
-// Root is the folder of this repository.
+// Root is the folder of this repository, which a test's own folder is in.
 func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
+	dir, _ := filepath.Abs(".") // without a working folder no test runs
+	for parent := filepath.Dir(dir); parent != dir; dir, parent = parent, filepath.Dir(parent) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+	}
+	return dir
 }
 
 // Built is the path of a program that make build left in bin/, or in the
@@ -27,7 +31,7 @@ func Built(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); err != nil { //nolint:gosec // who runs the tests says where the programs are
 		t.Fatalf("%v: run make build first", err)
 	}
 	return path
@@ -55,7 +59,7 @@ func Build(names ...string) (*Programs, error) {
 	for _, name := range names {
 		args = append(args, "./cmd/"+name)
 	}
-	cmd := exec.Command("go", args...)
+	cmd := exec.Command("go", args...) //nolint:gosec,noctx // tests say what to build; TestMain has no context
 	cmd.Dir, cmd.Stdout, cmd.Stderr = Root(), os.Stderr, os.Stderr
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	programs := &Programs{dir: dir, temporary: true}

@@ -52,41 +52,44 @@ type Conn struct {
 	mu sync.Mutex // one frame at a time
 }
 
-// Closed is the close frame of the server, as an error.
-type Closed struct {
+// ClosedError is the close frame of the server.
+type ClosedError struct {
 	Code int // 1005 if the frame has none
 }
 
-func (c Closed) Error() string { return fmt.Sprintf("closed with code %d", c.Code) }
+func (c ClosedError) Error() string { return fmt.Sprintf("closed with code %d", c.Code) }
+
+// Answer is what HTTP says to an upgrade.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte // nil when there is a socket
+}
 
 // Open opens a WebSocket at [Path]. The context bounds the connecting only.
 func Open(ctx context.Context, address string) (*Conn, error) {
-	conn, response, err := Upgrade(ctx, address, Path, nil)
-	switch {
-	case err != nil:
-		return nil, err
-	case conn == nil:
-		return nil, fmt.Errorf("upgrade: %s", response.Status)
+	conn, answer, err := Upgrade(ctx, address, Path, nil)
+	if err == nil && conn == nil {
+		err = fmt.Errorf("upgrade: status %d", answer.Status)
 	}
-	return conn, nil
+	return conn, err
 }
 
-// Upgrade asks for a WebSocket and returns the server's answer, whose body is
-// read already. Without status 101 there is no Conn. The header's lines replace
+// Upgrade asks for a WebSocket. There is a Conn if the answer has status 101. The header's lines replace
 // the usual ones of the same name; one with no values takes it away.
-func Upgrade(ctx context.Context, address, path string, header http.Header) (*Conn, *http.Response, error) {
+func Upgrade(ctx context.Context, address, path string, header http.Header) (*Conn, Answer, error) {
 	dialer := net.Dialer{Timeout: 5 * time.Second}
 	tcp, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil, nil, err
+		return nil, Answer{}, err
 	}
 	c := &Conn{Conn: tcp, reader: bufio.NewReader(tcp)}
-	response, err := c.upgrade(path, upgradeHeader(address, header))
-	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+	answer, err := c.upgrade(path, upgradeHeader(address, header))
+	if err != nil || answer.Status != http.StatusSwitchingProtocols {
 		_ = tcp.Close()
-		return nil, response, err
+		return nil, answer, err
 	}
-	return c, response, nil
+	return c, answer, nil
 }
 
 func upgradeHeader(host string, replaced http.Header) http.Header {
@@ -100,33 +103,33 @@ func upgradeHeader(host string, replaced http.Header) http.Header {
 	return header
 }
 
-func (c *Conn) upgrade(path string, header http.Header) (*http.Response, error) {
+func (c *Conn) upgrade(path string, header http.Header) (Answer, error) {
 	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return nil, err
+		return Answer{}, err
 	}
 	var request bytes.Buffer
 	fmt.Fprintf(&request, "GET %s HTTP/1.1\r\n", path)
 	if err := header.Write(&request); err != nil {
-		return nil, err
+		return Answer{}, err
 	}
 	request.WriteString("\r\n")
 	if _, err := c.Write(request.Bytes()); err != nil {
-		return nil, err
+		return Answer{}, err
 	}
 	response, err := http.ReadResponse(c.reader, nil)
 	if err != nil {
-		return nil, err
+		return Answer{}, err
 	}
+	answer := Answer{Status: response.StatusCode, Header: response.Header}
 	if response.StatusCode != http.StatusSwitchingProtocols {
-		body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+		answer.Body, err = io.ReadAll(io.LimitReader(response.Body, 1<<20))
 		_ = response.Body.Close()
-		response.Body = io.NopCloser(bytes.NewReader(body))
-		return response, err
+		return answer, err
 	}
-	if got := response.Header.Get("Sec-Websocket-Accept"); got != accept && header.Get("Sec-Websocket-Key") == key {
-		return nil, fmt.Errorf("upgrade: accept key %q", got)
+	if got := response.Header.Get("Sec-WebSocket-Accept"); got != accept && header.Get("Sec-WebSocket-Key") == key {
+		return answer, fmt.Errorf("upgrade: accept key %q", got)
 	}
-	return response, c.SetDeadline(time.Time{})
+	return answer, c.SetDeadline(time.Time{})
 }
 
 // Frame builds a masked client frame. first is its first byte: [Fin], reserved
@@ -164,7 +167,7 @@ func (c *Conn) Raw(data []byte) error {
 }
 
 // Read returns the next message. It answers pings; a close frame is an error of
-// type [Closed].
+// type [ClosedError].
 func (c *Conn) Read() (op byte, data []byte, err error) {
 	for {
 		first, data, err := c.ReadFrame()
@@ -186,11 +189,11 @@ func (c *Conn) Read() (op byte, data []byte, err error) {
 }
 
 // CloseOf reads the data of a close frame.
-func CloseOf(data []byte) Closed {
+func CloseOf(data []byte) ClosedError {
 	if len(data) < 2 {
-		return Closed{Code: 1005}
+		return ClosedError{Code: 1005}
 	}
-	return Closed{Code: int(binary.BigEndian.Uint16(data))}
+	return ClosedError{Code: int(binary.BigEndian.Uint16(data))}
 }
 
 // ReadFrame returns the next frame whatever it is: its first byte and its data.
@@ -224,7 +227,7 @@ func (c *Conn) Ending(within time.Duration) (int, error) {
 	_ = c.SetReadDeadline(time.Now().Add(within))
 	for {
 		_, _, err := c.Read()
-		var end Closed
+		var end ClosedError
 		var timeout net.Error
 		switch {
 		case err == nil:
