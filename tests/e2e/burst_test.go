@@ -19,14 +19,14 @@ func TestABurstClosesNobodyWhoReads(t *testing.T) {
 	results := make(chan error, 10)
 	for range cap(results) {
 		w := dial(t, f.edges[0].listen)
-		_ = w.text(`["1","1","` + topic + `","phx_join",{}]`)
-		if _, _, err := w.read(); err != nil {
+		_ = w.Text(`["1","1","` + topic + `","phx_join",{}]`)
+		if _, _, err := w.Read(); err != nil {
 			t.Fatal(err)
 		}
 		_ = w.SetReadDeadline(time.Now().Add(20 * time.Second))
 		go func() {
 			for i := range count {
-				if _, _, err := w.read(); err != nil {
+				if _, _, err := w.Read(); err != nil {
 					results <- fmt.Errorf("after %d messages: %w", i, err)
 					return
 				}

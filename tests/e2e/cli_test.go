@@ -8,12 +8,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/skein-mesh/skein/tests/process"
+	"github.com/skein-mesh/skein/tests/wsclient"
 )
 
 // TestCommands runs the tool against a live fleet.
@@ -43,13 +45,13 @@ func TestCommands(t *testing.T) {
 		}
 	})
 	t.Run("top", func(t *testing.T) {
-		eventually(t, 5*time.Second, "presence counts the socket", func() bool {
+		process.Eventually(t, 5*time.Second, "presence counts the socket", func() bool {
 			return regexp.MustCompile(`edge-b\s+\S*\s*.*\b1\b`).MatchString(skein(t, "top", "--once"))
 		})
 		contains(t, skein(t, "top", "--once"), "edge-a", "edge-b")
 	})
 	t.Run("topic", func(t *testing.T) {
-		contains(t, skein(t, "topic", "room:cli"), f.owner(t, "room:cli").id, "edge-b", "row")
+		contains(t, skein(t, "topic", "room:cli"), f.owner(t, "room:cli").ID, "edge-b", "row")
 		contains(t, skein(t, "topic", "room:nobody"), "Nobody")
 	})
 	t.Run("tail and publish", func(t *testing.T) { tailSeesPublish(t, f, at, skein) })
@@ -61,7 +63,7 @@ func TestCommands(t *testing.T) {
 		contains(t, stderr, "phx_x", "object")
 	})
 	t.Run("nobody there", func(t *testing.T) {
-		_, stderr, code := run(t, "skein", "members", "--router", addresses(t, 1)[0], "--timeout", "1s")
+		_, stderr, code := run(t, "skein", "members", "--router", process.Addresses(t, 1)[0], "--timeout", "1s")
 		if code != 1 {
 			t.Errorf("status %d, want 1", code)
 		}
@@ -72,23 +74,23 @@ func TestCommands(t *testing.T) {
 func tailSeesPublish(t *testing.T, f *fleet, at []string, skein func(*testing.T, ...string) string) {
 	t.Helper()
 	tail := newProcess(t, "tail", "skein", "", append([]string{"tail", "--prefix", "room:", "--count", "2", "-o", "json"}, at...)...)
-	tail.launch(t)
-	eventually(t, 10*time.Second, "tail listens", func() bool { return strings.Contains(tail.output.String(), "Listening") })
-	contains(t, skein(t, "publish", "room:cli", "news", `{"from":"the shell"}`), f.owner(t, "room:cli").id)
+	tail.Launch(t)
+	process.Eventually(t, 10*time.Second, "tail listens", func() bool { return strings.Contains(tail.Output.String(), "Listening") })
+	contains(t, skein(t, "publish", "room:cli", "news", `{"from":"the shell"}`), f.owner(t, "room:cli").ID)
 	pusher := connect(t, f.edges[0], nil)
 	pusher.join(t, "room:other")
 	if err := pusher.push("room:other", "said", map[string]int{"n": 1}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "tail ends", func() bool {
+	process.Eventually(t, 10*time.Second, "tail ends", func() bool {
 		select {
-		case <-tail.exited:
+		case <-tail.Exited:
 			return true
 		default:
 			return false
 		}
 	})
-	contains(t, tail.output.String(), `"from":"the shell"`, `"topic":"room:other"`, `"event":"said"`)
+	contains(t, tail.Output.String(), `"from":"the shell"`, `"topic":"room:other"`, `"event":"said"`)
 }
 
 // TestBadFlags wants every problem named at once, and status 2.
@@ -122,11 +124,11 @@ func TestBadFlags(t *testing.T) {
 // TestDev starts everything in one process, looks at the page and ends it with
 // ctrl-C.
 func TestDev(t *testing.T) {
-	listen := addresses(t, 1)[0]
+	listen := process.Addresses(t, 1)[0]
 	dev := newProcess(t, "dev", "skein", "", "dev", "--listen", listen)
-	dev.launch(t)
+	dev.Launch(t)
 	var page string
-	eventually(t, 30*time.Second, "the page is served", func() bool {
+	process.Eventually(t, 30*time.Second, "the page is served", func() bool {
 		body, ok := get(t, "http://"+listen+"/")
 		page = body
 		return ok
@@ -160,11 +162,11 @@ func TestDev(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("bob heard nothing")
 	}
-	if code := dev.signal(t, os.Interrupt); code != 0 {
+	if code := dev.Signal(t, syscall.SIGINT); code != 0 {
 		t.Errorf("ctrl-C ended skein dev with status %d", code)
 	}
 	within(t, 5*time.Second, "bob's socket ends", func() { <-bob.gone })
-	if end := (closed{}); errors.As(bob.err(), &end) && end.code == 1000 {
+	if end := (wsclient.ClosedError{}); errors.As(bob.err(), &end) && end.Code == 1000 {
 		t.Error("ctrl-C closed a socket with 1000, from which old clients never return")
 	}
 }
@@ -172,12 +174,12 @@ func TestDev(t *testing.T) {
 // TestASecondSignalEndsAtOnce sends SIGTERM twice.
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	f := startFleet(t)
-	p := f.routers[0].process
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	p := f.routers[0].Process
+	if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	p.signal(t, syscall.SIGTERM)
+	p.Signal(t, syscall.SIGTERM)
 	if took := time.Since(start); took > 3*time.Second {
 		t.Errorf("it took %s", took)
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/skein-mesh/skein/tests/wsclient"
 )
 
 // message is one V2 text frame.
@@ -21,10 +23,10 @@ type message struct {
 	Payload      json.RawMessage
 }
 
-// client is a phoenix client over a [wire]: it joins, pushes and awaits
+// client is a phoenix client over a [wsclient.Conn]: it joins, pushes and awaits
 // replies. All methods may be called concurrently.
 type client struct {
-	*wire
+	*wsclient.Conn
 	on   func(message) // every broadcast, on the reading goroutine
 	gone chan struct{} // closed when the connection ended
 
@@ -38,7 +40,7 @@ type client struct {
 func connect(t *testing.T, e *edge, on func(message)) *client {
 	t.Helper()
 	c := &client{
-		wire: dial(t, e.listen), on: on, gone: make(chan struct{}),
+		Conn: dial(t, e.listen), on: on, gone: make(chan struct{}),
 		waiting: map[string]func(string, json.RawMessage){},
 	}
 	go c.receive()
@@ -48,14 +50,14 @@ func connect(t *testing.T, e *edge, on func(message)) *client {
 func (c *client) receive() {
 	defer close(c.gone)
 	for {
-		op, data, err := c.read()
+		op, data, err := c.Read()
 		if err != nil {
 			c.mu.Lock()
 			c.end = err
 			c.mu.Unlock()
 			return
 		}
-		if op != opText {
+		if op != wsclient.Text {
 			continue
 		}
 		var m message
@@ -100,7 +102,7 @@ func (c *client) ask(topic, event string, payload any, done func(status string, 
 	if err != nil {
 		return err
 	}
-	return c.text(string(text))
+	return c.Text(string(text))
 }
 
 // push sends a message and waits for its reply; an error reply is an error.

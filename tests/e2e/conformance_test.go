@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/skein-mesh/skein/tests/wsclient"
 )
 
 // conversation is what a client sends and what must come back, in this order;
@@ -33,12 +35,12 @@ func TestConversations(t *testing.T) {
 			// A heartbeat closes each step, so that frames too many are seen, too.
 			fence := `[null,"fence","phoenix","heartbeat",{}]`
 			for _, s := range c.steps {
-				if err := w.text(s.send); err != nil {
+				if err := w.Text(s.send); err != nil {
 					t.Fatal(err)
 				}
 				expect(t, w, s.want)
 			}
-			if err := w.text(fence); err != nil {
+			if err := w.Text(fence); err != nil {
 				t.Fatal(err)
 			}
 			expect(t, w, []string{`[null,"fence","phoenix","phx_reply",{"status":"ok","response":{}}]`})
@@ -46,15 +48,15 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-func expect(t *testing.T, w *wire, want []string) {
+func expect(t *testing.T, w *wsclient.Conn, want []string) {
 	t.Helper()
 	for _, text := range want {
-		op, data, err := w.read()
+		op, data, err := w.Read()
 		if err != nil {
 			t.Fatalf("%v instead of %s", err, text)
 		}
 		var got, wanted any
-		if err := json.Unmarshal(data, &got); err != nil || op != opText {
+		if err := json.Unmarshal(data, &got); err != nil || op != wsclient.Text {
 			t.Fatalf("opcode %d, %q instead of %s", op, data, text)
 		}
 		if err := json.Unmarshal([]byte(text), &wanted); err != nil {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
+	"github.com/skein-mesh/skein/tests/process"
 )
 
 // fleet is 3 routers, 2 edges and a presence instance.
@@ -24,17 +25,17 @@ type fleet struct {
 }
 
 type router struct {
-	*process
+	*process.Process
 	grpc string
 }
 
 type presence struct {
-	*process
+	*process.Process
 	grpc string
 }
 
 type edge struct {
-	*process
+	*process.Process
 	listen string
 }
 
@@ -43,27 +44,27 @@ func startFleet(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{}
 	// Every router knows all seeds, so that each may be restarted.
-	gossip := addresses(t, 3)
+	gossip := process.Addresses(t, 3)
 	for i, own := range gossip {
 		id := fmt.Sprintf("router-%d", i+1)
-		a := addresses(t, 2)
+		a := process.Addresses(t, 2)
 		seeds := slices.DeleteFunc(slices.Clone(gossip), func(seed string) bool { return seed == own })
 		r := &router{newProcess(t, id, "skein-router", a[1], member(id, []string{a[0], own, a[1]}, seeds)...), a[0]}
 		f.routers = append(f.routers, r)
-		r.launch(t)
+		r.Launch(t)
 	}
 	for _, r := range f.routers {
-		r.awaitReady(t)
+		r.AwaitReady(t)
 	}
-	a := addresses(t, 3)
+	a := process.Addresses(t, 3)
 	f.presence = &presence{newProcess(t, "presence-1", "skein-presence", a[2], member("presence-1", a, gossip)...), a[0]}
-	f.presence.start(t)
+	f.presence.Start(t)
 	for _, id := range []string{"edge-a", "edge-b"} {
-		a := addresses(t, 3)
+		a := process.Addresses(t, 3)
 		args := []string{"--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", strings.Join(f.grpc(), ",")}
 		e := &edge{newProcess(t, id, "skein-edge", a[1], args...), a[0]}
 		f.edges = append(f.edges, e)
-		e.start(t)
+		e.Start(t)
 	}
 	return f
 }
@@ -102,7 +103,7 @@ func (f *fleet) owner(t *testing.T, topic string) *router {
 		t.Fatalf("who owns %s: %v", topic, err)
 	}
 	for _, r := range f.routers {
-		if r.id == info.GetOwner() {
+		if r.ID == info.GetOwner() {
 			return r
 		}
 	}

@@ -16,6 +16,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/skein-mesh/skein/tests/process"
+	"github.com/skein-mesh/skein/tests/wsclient"
 )
 
 // neighbour is a pair of well-behaved clients, both on the edge under attack,
@@ -66,7 +69,7 @@ func (n *neighbour) talk() {
 // undisturbed ends the conversation and fails the test if it suffered.
 func (n *neighbour) undisturbed(t *testing.T) {
 	t.Helper()
-	eventually(t, 20*time.Second, "the neighbour talked for a while", func() bool {
+	process.Eventually(t, 20*time.Second, "the neighbour talked for a while", func() bool {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		return len(n.trips) >= 50 || n.sender.err() != nil
@@ -114,9 +117,9 @@ func TestHostileClientsDisturbNobody(t *testing.T) {
 }
 
 // expectEnd fails unless the server ends the socket with one of the codes.
-func expectEnd(t *testing.T, w *wire, codes ...int) {
+func expectEnd(t *testing.T, w *wsclient.Conn, codes ...int) {
 	t.Helper()
-	code, err := w.ending(20 * time.Second)
+	code, err := w.Ending(20 * time.Second)
 	if err != nil || !slices.Contains(codes, code) {
 		t.Errorf("the socket ended with %d, %v; want one of %v", code, err, codes)
 	}
@@ -129,20 +132,20 @@ func garbage(t *testing.T, f *fleet) {
 		strings.Repeat("[", 5000), `["1","1","room:a","e",{"a":"\ud800"}]`, "\"\x00\"", `["1","1","room:a","e",1e999]`,
 	} {
 		w := dial(t, f.edges[0].listen)
-		_ = w.text(text)
+		_ = w.Text(text)
 		expectEnd(t, w, 1011)
 	}
 	for _, data := range [][]byte{{}, {0}, {9, 9, 9}, {0, 255, 255, 255, 255}, {1, 1, 1, 1, 1, 'a'}, {2, 1, 1, 'a', 'b', 'c'}} {
 		w := dial(t, f.edges[0].listen)
-		_ = w.send(opBinary, data)
+		_ = w.Send(wsclient.Binary, data)
 		expectEnd(t, w, 1011)
 	}
 	for range 50 {
 		noise := make([]byte, 4096)
 		_, _ = rand.Read(noise)
 		w := dial(t, f.edges[0].listen)
-		_ = w.raw(noise)
-		_ = w.raw(noise)
+		_ = w.Raw(noise)
+		_ = w.Raw(noise)
 		_ = w.Close()
 	}
 }
@@ -155,19 +158,19 @@ func brokenFrames(t *testing.T, f *fleet) {
 		codes []int
 	}{
 		"not masked":            {unmasked, []int{1002}},
-		"reserved bit":          {frame(0xC1, beat), []int{1002}},
-		"reserved opcode":       {frame(0x83, beat), []int{1002}},
-		"orphan continuation":   {frame(0x80, beat), []int{1002}},
-		"fragmented ping":       {frame(0x09, []byte("x")), []int{1002}},
-		"ping of 126 bytes":     {frame(0x89, make([]byte, 126)), []int{1002}},
-		"text inside fragments": {slices.Concat(frame(0x01, beat[:5]), frame(0x81, beat)), []int{1002}},
-		"text that is no UTF-8": {frame(0x81, []byte("[null,\"1\",\"phoenix\",\"\xff\",{}]")), []int{1007, 1011, 1002}},
-		"invalid close code":    {frame(0x88, []byte{0x03, 0xED}), []int{1002}},
+		"reserved bit":          {wsclient.Frame(0xC1, beat), []int{1002}},
+		"reserved opcode":       {wsclient.Frame(0x83, beat), []int{1002}},
+		"orphan continuation":   {wsclient.Frame(0x80, beat), []int{1002}},
+		"fragmented ping":       {wsclient.Frame(0x09, []byte("x")), []int{1002}},
+		"ping of 126 bytes":     {wsclient.Frame(0x89, make([]byte, 126)), []int{1002}},
+		"text inside fragments": {slices.Concat(wsclient.Frame(0x01, beat[:5]), wsclient.Frame(0x81, beat)), []int{1002}},
+		"text that is no UTF-8": {wsclient.Frame(0x81, []byte("[null,\"1\",\"phoenix\",\"\xff\",{}]")), []int{1007, 1011, 1002}},
+		"invalid close code":    {wsclient.Frame(0x88, []byte{0x03, 0xED}), []int{1002}},
 		"negative length":       {[]byte{0x81, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4}, []int{1002, 1009}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := dial(t, f.edges[0].listen)
-			_ = w.raw(c.frame)
+			_ = w.Raw(c.frame)
 			expectEnd(t, w, c.codes...)
 		})
 	}
@@ -176,9 +179,9 @@ func brokenFrames(t *testing.T, f *fleet) {
 func oversizedFrame(t *testing.T, f *fleet) {
 	for range 20 {
 		w := dial(t, f.edges[0].listen)
-		_ = w.raw([]byte{0x81, 0xFF, 0, 0, 0x01, 0, 0, 0, 0, 0, 1, 2, 3, 4}) // announces a terabyte
+		_ = w.Raw([]byte{0x81, 0xFF, 0, 0, 0x01, 0, 0, 0, 0, 0, 1, 2, 3, 4}) // announces a terabyte
 		for range 100 {
-			if w.raw(make([]byte, 10_000)) != nil {
+			if w.Raw(make([]byte, 10_000)) != nil {
 				break
 			}
 		}
@@ -188,10 +191,10 @@ func oversizedFrame(t *testing.T, f *fleet) {
 
 func oversizedMessage(t *testing.T, f *fleet) {
 	w := dial(t, f.edges[0].listen)
-	_ = w.raw(frame(0x01, []byte(`[null,"1","room:a","e",{"x":"`)))
+	_ = w.Raw(wsclient.Frame(0x01, []byte(`[null,"1","room:a","e",{"x":"`)))
 	chunk := bytes.Repeat([]byte("x"), 60_000)
 	for range 2000 { // 120 MB in fragments, each within any limit
-		if w.raw(frame(0x00, chunk)) != nil {
+		if w.Raw(wsclient.Frame(0x00, chunk)) != nil {
 			break
 		}
 	}
@@ -201,7 +204,7 @@ func oversizedMessage(t *testing.T, f *fleet) {
 func compressedBomb(t *testing.T, f *fleet) {
 	for range 20 {
 		w := dial(t, f.edges[0].listen)
-		_ = w.raw(frame(0xC1, bytes.Repeat([]byte{0x4c, 0x80, 0x00}, 1000)))
+		_ = w.Raw(wsclient.Frame(0xC1, bytes.Repeat([]byte{0x4c, 0x80, 0x00}, 1000)))
 		expectEnd(t, w, 1002)
 	}
 }
@@ -211,8 +214,8 @@ func compressedBomb(t *testing.T, f *fleet) {
 func slowReader(t *testing.T, f *fleet) {
 	const topic, count = "room:busy", 4000
 	slow := dial(t, f.edges[0].listen)
-	_ = slow.text(`["1","1","` + topic + `","phx_join",{}]`)
-	if _, _, err := slow.read(); err != nil {
+	_ = slow.Text(`["1","1","` + topic + `","phx_join",{}]`)
+	if _, _, err := slow.Read(); err != nil {
 		t.Fatal(err)
 	}
 	var got atomic.Int64
@@ -231,7 +234,7 @@ func slowReader(t *testing.T, f *fleet) {
 			t.Fatal(err)
 		}
 		if i%20 == 19 { // at a pace that a good client keeps up with, on any machine
-			eventually(t, 20*time.Second, "the twin gets everything", func() bool { return got.Load() == int64(i+1) || twin.err() != nil })
+			process.Eventually(t, 20*time.Second, "the twin gets everything", func() bool { return got.Load() == int64(i+1) || twin.err() != nil })
 		}
 	}
 	twin.stays(t, "the twin")
@@ -292,8 +295,8 @@ func halfOpen(t *testing.T, f *fleet) {
 func vanish(t *testing.T, f *fleet) {
 	for range 100 {
 		w := dial(t, f.edges[0].listen)
-		_ = w.text(`["1","1","` + neighbourTopic + `","phx_join",{}]`)
-		_ = w.raw([]byte{0x81, 0xFE, 0x10})
+		_ = w.Text(`["1","1","` + neighbourTopic + `","phx_join",{}]`)
+		_ = w.Raw([]byte{0x81, 0xFE, 0x10})
 		if tcp, ok := w.Conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // a reset
 		}
@@ -355,9 +358,9 @@ func hostileNames(t *testing.T, f *fleet) {
 	_, _ = io.WriteString(conn, request)
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	_, _ = conn.Read(make([]byte, 1024))
-	for _, p := range []*process{f.edges[0].process, f.routers[0].process, f.presence.process} {
-		if strings.Contains(p.output.String(), "\x1b") {
-			t.Errorf("the log of %s has raw control characters", p.id)
+	for _, p := range []*process.Process{f.edges[0].Process, f.routers[0].Process, f.presence.Process} {
+		if strings.Contains(p.Output.String(), "\x1b") {
+			t.Errorf("the log of %s has raw control characters", p.ID)
 		}
 	}
 }

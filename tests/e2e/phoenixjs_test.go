@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/skein-mesh/skein/tests/process"
 )
 
 // TestPhoenixJS runs the suite of tests/phoenixjs in Node: three published
@@ -34,7 +36,7 @@ func runNode(t *testing.T, file string) {
 	logs := t.TempDir()
 	cmd := exec.CommandContext(ctx, "node", "--test", "--test-reporter=spec", file)
 	cmd.Dir = folder
-	cmd.Env = append(os.Environ(), "SKEIN_BIN="+filepath.Dir(bin(t, "skein")), "SKEIN_LOGS="+logs)
+	cmd.Env = append(os.Environ(), "SKEIN_BIN="+filepath.Dir(process.Built(t, "skein")), "SKEIN_LOGS="+logs)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it ends its fleet
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
@@ -51,8 +53,8 @@ func attach(t *testing.T, folder string) {
 	files, _ := filepath.Glob(filepath.Join(folder, "*.log"))
 	for _, name := range files {
 		text, _ := os.ReadFile(name)
-		var o output
+		var o process.Output
 		_, _ = o.Write(text)
-		t.Logf("output of %s:\n%s", filepath.Base(name), o.tail(15))
+		t.Logf("output of %s:\n%s", filepath.Base(name), o.Tail(15))
 	}
 }

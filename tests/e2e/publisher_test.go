@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
+	"github.com/skein-mesh/skein/tests/process"
 )
 
 // socketPublisher pushes to topics over one socket and waits for no reply
@@ -184,7 +185,7 @@ func (b *backend) mend(ctx context.Context) {
 // flush waits until every message was answered.
 func (b *backend) flush(t *testing.T) {
 	t.Helper()
-	eventually(t, 20*time.Second, b.name+" has every result", func() bool {
+	process.Eventually(t, 20*time.Second, b.name+" has every result", func() bool {
 		b.mend(t.Context())
 		b.mu.Lock()
 		defer b.mu.Unlock()

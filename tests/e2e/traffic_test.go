@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/skein-mesh/skein/tests/process"
 )
 
 const (
@@ -103,7 +105,7 @@ func TestTrafficSurvivesARollingRestartOfRouters(t *testing.T) {
 	tr := startTraffic(t, f)
 	pass(t, 2*time.Second)
 	for _, r := range f.routers {
-		r.restart(t)
+		r.Restart(t)
 		pass(t, 2*time.Second)
 	}
 	tr.finish(t)
@@ -132,15 +134,15 @@ func TestDeliveryResumesAfterARouterIsKilled(t *testing.T) {
 	}
 	stop := pushSteadily(t, publisher, topics)
 	defer stop()
-	eventually(t, 5*time.Second, "every topic delivers", func() bool {
+	process.Eventually(t, 5*time.Second, "every topic delivers", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(latest) == topics
 	})
 
-	victim.signal(t, syscall.SIGKILL)
+	victim.Signal(t, syscall.SIGKILL)
 	killed := time.Now()
-	eventually(t, 3*time.Second, "every topic delivers again", func() bool {
+	process.Eventually(t, 3*time.Second, "every topic delivers again", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, at := range latest {
@@ -151,7 +153,7 @@ func TestDeliveryResumesAfterARouterIsKilled(t *testing.T) {
 		return true
 	})
 	t.Logf("%d of %d topics were owned by the killed router; all deliver again after %s", owned, topics, time.Since(killed).Round(time.Millisecond))
-	victim.start(t)
+	victim.Start(t)
 	publisher.stays(t, "the publisher")
 	subscriber.stays(t, "the subscriber")
 }
