@@ -58,7 +58,8 @@ func (s *Server) Call(ctx context.Context, edge string, call *meshv1.EdgeCall) (
 	}
 }
 
-// Leave refuses polls from now on and asks for the answers to those that wait.
+// Leave refuses polls from now on and asks for the answers to those that wait for
+// messages.
 func (s *Server) Leave() {
 	s.mu.Lock()
 	s.leaving = true
@@ -122,18 +123,19 @@ type calls struct {
 type waitingCall struct {
 	answer chan *meshv1.EdgeAnswer // has room for one; nil says that the stream ended
 	size   int
-	poll   bool
+	waits  bool // for messages: a cancel loses nothing
 }
 
 // begin takes a call in and sets its seq.
 func (c *calls) begin(call *meshv1.EdgeCall) (<-chan *meshv1.EdgeAnswer, error) {
-	w := waitingCall{make(chan *meshv1.EdgeAnswer, 1), proto.Size(call), call.GetPoll() != nil}
+	poll := call.GetPoll()
+	w := waitingCall{make(chan *meshv1.EdgeAnswer, 1), proto.Size(call), poll != nil && !poll.GetPublish()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.over:
 		return nil, ErrNotAttached
-	case c.leaving && w.poll:
+	case c.leaving && poll != nil:
 		return nil, ErrLeaving
 	case len(c.waiting) >= maxCalls, len(c.waiting) > 0 && c.bytes+w.size > callBytes:
 		return nil, ErrBusy
@@ -174,13 +176,13 @@ func (c *calls) take(seq uint64) (waitingCall, bool) {
 	return w, ok
 }
 
-// leave refuses polls from now on and returns those that wait.
+// leave refuses polls from now on and returns those that wait for messages.
 func (c *calls) leave() (polls []uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leaving = true
 	for seq, w := range c.waiting {
-		if w.poll {
+		if w.waits {
 			polls = append(polls, seq)
 		}
 	}
