@@ -109,6 +109,11 @@ func TestDisconnectNamesTheEdgesThatAreSilent(t *testing.T) {
 		if waited := time.Since(began); waited != 5*time.Second {
 			t.Errorf("waited %s", waited)
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := f.nodes[0].api.Disconnect(ctx, &routerv1.DisconnectRequest{User: "u"}); status.Code(err) != codes.Unavailable {
+			t.Error("a caller with a deadline does not hear who is silent:", err)
+		}
 	})
 }
 

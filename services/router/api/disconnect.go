@@ -17,8 +17,11 @@ import (
 	"github.com/skein-mesh/skein/services/router/attach"
 )
 
-// disconnectTime is how long edges have to answer a caller that set no deadline.
-const disconnectTime = 5 * time.Second
+// Bounds of waiting for edges.
+const (
+	disconnectTime = 5 * time.Second        // for a caller that set no deadline
+	tellTime       = 200 * time.Millisecond // before the deadline of one that did
+)
 
 // Bounds of names in a request, in bytes.
 const (
@@ -38,11 +41,8 @@ func (s *Server) Disconnect(ctx context.Context, req *routerv1.DisconnectRequest
 	if bad := validateDisconnect(req); bad != nil {
 		return nil, bad.err()
 	}
-	if _, set := ctx.Deadline(); !set {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, disconnectTime)
-		defer cancel()
-	}
+	asking, cancel := context.WithTimeout(ctx, patience(ctx))
+	defer cancel()
 	var edges []string
 	if c := req.GetConnection(); c != nil {
 		edges = []string{c.GetEdge()}
@@ -51,7 +51,7 @@ func (s *Server) Disconnect(ctx context.Context, req *routerv1.DisconnectRequest
 			edges = append(edges, e.Hello.GetId())
 		}
 	}
-	resp, silent := s.disconnect(ctx, edges, req)
+	resp, silent := s.disconnect(asking, edges, req)
 	switch {
 	case len(silent) == 0:
 		return resp, nil
@@ -66,6 +66,17 @@ func (s *Server) Disconnect(ctx context.Context, req *routerv1.DisconnectRequest
 	}
 	return nil, status.Errorf(codes.Unavailable, "%d of %d edges did not answer, try again: %s",
 		len(silent), len(edges), strings.Join(reasons, ", "))
+}
+
+// patience is how long edges have to answer: a little less than the caller has,
+// who could not be told otherwise which of them did not.
+func patience(ctx context.Context) time.Duration {
+	deadline, set := ctx.Deadline()
+	if !set {
+		return disconnectTime
+	}
+	left := time.Until(deadline)
+	return left - min(left/10, tellTime)
 }
 
 // silentEdge did not answer.
