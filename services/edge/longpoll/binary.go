@@ -19,8 +19,10 @@ const (
 var errBinary = errors.New("longpoll: not a binary frame of the protocol")
 
 // bytesInText stands where a binary payload would.
-type bytesInText struct {
-	Base64 string `json:"_skein_b64"`
+type bytesInText map[string]string
+
+func newBytesInText(payload []byte) bytesInText {
+	return bytesInText{"_skein_b64": base64.StdEncoding.EncodeToString(payload)}
 }
 
 // text is a message as it stands among those of an answer.
@@ -70,7 +72,7 @@ func fields(frame []byte, n int) (f [4]string, payload bytesInText, ok bool) {
 		}
 		f[i], rest = string(rest[:size]), rest[size:]
 	}
-	return f, bytesInText{base64.StdEncoding.EncodeToString(rest)}, true
+	return f, newBytesInText(rest), true
 }
 
 // orNull is null for a ref that is not there.

@@ -14,7 +14,7 @@ import (
 func TestAPausePutsOffTheRestOfAPost(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, e *edge) {
 		token, c := e.open()
-		c.message = func(c *client, _ wsframe.Opcode, _ []byte) { c.conn.Pause() }
+		c.does(func(c *client, _ wsframe.Opcode, _ []byte) { c.conn.Pause() })
 		time.AfterFunc(time.Second, c.conn.Resume)
 		time.AfterFunc(3*time.Second, c.conn.Resume)
 		e.post(token, "[1]", "[2]").want(t, 3*time.Second, `{"status":200}`)
@@ -24,12 +24,12 @@ func TestAPausePutsOffTheRestOfAPost(t *testing.T) {
 func TestAPostThatIsNotTakenInInTime(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, e *edge) {
 		token, c := e.open()
-		c.message = func(c *client, _ wsframe.Opcode, _ []byte) { c.conn.Pause() }
+		c.does(func(c *client, _ wsframe.Opcode, _ []byte) { c.conn.Pause() })
 		e.post(token, "[1]", "[2]").want(t, 10*time.Second, `{"status":408}`)
 		if got := c.received(); len(got) != 1 {
 			t.Errorf("got %q", got)
 		}
-		c.message = nil
+		c.does(nil)
 		c.conn.Resume()
 		e.post(token, "[3]").want(t, 0, `{"status":200}`)
 	})
@@ -38,12 +38,12 @@ func TestAPostThatIsNotTakenInInTime(t *testing.T) {
 func TestAPausedPostEndsWithItsSession(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, e *edge) {
 		token, c := e.open()
-		c.message = func(c *client, _ wsframe.Opcode, _ []byte) { c.conn.Pause() }
+		c.does(func(c *client, _ wsframe.Opcode, _ []byte) { c.conn.Pause() })
 		time.AfterFunc(time.Second, func() { c.conn.Close(wsframe.CodeGoingAway, "") })
 		e.post(token, "[1]", "[2]").want(t, time.Second, `{"status":410}`)
 		synctest.Wait()
-		if c.closed != 1 {
-			t.Errorf("closed %d times", c.closed)
+		if c.closed() != 1 {
+			t.Errorf("closed %d times", c.closed())
 		}
 	})
 }
@@ -51,14 +51,14 @@ func TestAPausedPostEndsWithItsSession(t *testing.T) {
 func TestOnlySomePostsAtOnce(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, e *edge) {
 		token, c := e.open()
-		c.message = func(c *client, _ wsframe.Opcode, _ []byte) { c.conn.Pause() }
+		c.does(func(c *client, _ wsframe.Opcode, _ []byte) { c.conn.Pause() })
 		statuses := make(chan int, maxPosts)
 		for range maxPosts {
 			go func() { statuses <- e.post(token, "[]").Status }()
 		}
 		synctest.Wait()
 		e.post(token, "[]").want(t, 0, `{"status":429}`)
-		c.message = nil
+		c.does(nil)
 		c.conn.Resume()
 		for range maxPosts {
 			if s := <-statuses; s != http.StatusOK {
@@ -106,8 +106,8 @@ func TestASlowClientLosesItsSessionAndConnectsAgain(t *testing.T) {
 			c.send(strings.Repeat("x", 400))
 		}
 		synctest.Wait()
-		if c.closed != 1 || e.Server.count.dropped[dropSlow].Load() != 3 || e.Server.count.ends[causeSlow].Load() != 1 {
-			t.Errorf("closed %d times, %d drops", c.closed, e.Server.count.dropped[dropSlow].Load())
+		if c.closed() != 1 || e.count.dropped[dropSlow].Load() != 3 || e.count.ends[causeSlow].Load() != 1 {
+			t.Errorf("closed %d times, %d drops", c.closed(), e.count.dropped[dropSlow].Load())
 		}
 		e.get(token).want(t, 0, `{"messages":[],"status":500,"token":"`+token+`"}`)
 	})
@@ -182,7 +182,7 @@ func TestTooManyOfOneAddress(t *testing.T) {
 func TestAHandlerThatPanicsLosesItsSessionOnly(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, e *edge) {
 		token, c := e.open()
-		c.message = func(*client, wsframe.Opcode, []byte) { panic("oh") }
+		c.does(func(*client, wsframe.Opcode, []byte) { panic("oh") })
 		e.post(token, "[]").want(t, 0, `{"status":410}`)
 		e.open()
 	})

@@ -51,7 +51,7 @@ func (r *router) Invoke(ctx context.Context, _ string, args, reply any, _ ...grp
 	if ctx.Err() != nil {
 		return grpcstatus.FromContextError(ctx.Err()).Err()
 	}
-	proto.Merge(reply.(proto.Message), answer) //nolint:forcetypeassert // generated code
+	proto.Merge(reply.(proto.Message), answer)
 	return nil
 }
 
@@ -84,8 +84,8 @@ func TestAnyEdgeServesASession(t *testing.T) {
 		time.AfterFunc(time.Second, func() { c.send("[2]") })
 		b.get(token).want(t, time.Second, `{"messages":["[2]"],"status":200,"token":"`+token+`"}`)
 		b.get(token).want(t, 10*time.Second, `{"messages":[],"status":204,"token":"`+token+`"}`)
-		if b.Server.count.forwards.Load() != 4 || b.Server.count.dropped[dropBinary].Load() != 1 {
-			t.Errorf("%d forwards", b.Server.count.forwards.Load())
+		if b.count.forwards.Load() != 4 || b.count.dropped[dropBinary].Load() != 1 {
+			t.Errorf("%d forwards", b.count.forwards.Load())
 		}
 	})
 }

@@ -21,7 +21,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%q: %v, %v", edge, got, err)
 		}
 	}
-	if newSecret() == newSecret() {
+	if one, two := newSecret(), newSecret(); one == two {
 		t.Error("two secrets are the same")
 	}
 	for _, text := range []string{"", "undefined", "null", token{"", newSecret()}.String(), token{"\xff", newSecret()}.String(), token{strings.Repeat("x", maxEdgeID+1), newSecret()}.String()} {
@@ -102,12 +102,12 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-func binaryFrames(t testing.TB) []wsframe.Frame {
-	t.Helper()
+func binaryFrames(tb testing.TB) []wsframe.Frame {
+	tb.Helper()
 	reply, err1 := phx.Reply{JoinRef: phx.Text("1"), Ref: phx.Text("2"), Topic: phx.Text("r"), Status: "ok", Response: []byte{0, 255}, Binary: true}.Frame()
 	push, err2 := phx.Push{JoinRef: phx.Text("1"), Topic: phx.Text("r"), Event: "e", Payload: []byte("<"), Binary: true}.Frame()
 	if err1 != nil || err2 != nil {
-		t.Fatal(err1, err2)
+		tb.Fatal(err1, err2)
 	}
 	return []wsframe.Frame{reply, push, phx.Broadcast(channel.Broadcast{Topic: "r", Event: "\u2028", Payload: nil, Binary: true})}
 }

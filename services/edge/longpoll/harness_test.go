@@ -40,27 +40,45 @@ type edge struct {
 
 // client is the handler of one session.
 type client struct {
-	conn    session.Conn
-	message func(c *client, op wsframe.Opcode, data []byte) // nil for nothing
+	conn session.Conn
 
-	mu     sync.Mutex // guards the fields below
-	got    []string
-	closed int
+	mu      sync.Mutex // guards the fields below
+	message script
+	got     []string
+	ends    int
 }
+
+// script is what a handler does with a message; nil for nothing.
+type script func(c *client, op wsframe.Opcode, data []byte)
 
 func (c *client) Message(op wsframe.Opcode, data []byte) {
 	c.mu.Lock()
 	c.got = append(c.got, string(data))
+	do := c.message
 	c.mu.Unlock()
-	if c.message != nil {
-		c.message(c, op, data)
+	if do != nil {
+		do(c, op, data)
 	}
 }
 
 func (c *client) Closed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed++
+	c.ends++
+}
+
+// does makes c do something else from now on.
+func (c *client) does(s script) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.message = s
+}
+
+// closed is how often c was told that it is closed.
+func (c *client) closed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ends
 }
 
 func (c *client) received() []string {
@@ -152,8 +170,8 @@ func (e *edge) end() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i, c := range e.clients {
-		if c.closed != 1 {
-			e.t.Errorf("client %d was closed %d times", i, c.closed)
+		if n := c.closed(); n != 1 {
+			e.t.Errorf("client %d was closed %d times", i, n)
 		}
 	}
 	for a, n := range e.addresses {

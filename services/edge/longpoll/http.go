@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -15,7 +16,7 @@ import (
 
 // Headers of phoenix.js.
 const (
-	tokenHeader = "X-Phoenix-Longpoll-Token" //nolint:gosec // a name
+	tokenHeader = "X-Phoenix-Longpoll-Token"
 	authHeader  = "X-Phoenix-Authtoken"
 )
 
@@ -81,7 +82,7 @@ func (q request) get() {
 		q.open()
 		return
 	}
-	answer := q.server.exchange(q.r.Context(), t, &meshv1.PollRequest{Mount: q.mount})
+	answer := q.server.ask(q.r.Context(), t, &meshv1.PollRequest{Mount: q.mount})
 	if answer.GetStatus() == http.StatusGone {
 		q.open()
 		return
@@ -96,7 +97,7 @@ func (q request) get() {
 		}
 		body.Messages = append(body.Messages, encoded)
 	}
-	q.write(body)
+	q.writePoll(body)
 }
 
 // post hands the messages of a client to its session.
@@ -113,7 +114,7 @@ func (q request) post() {
 	case err != nil: // the client is gone, or broke HTTP
 		q.refuse(http.StatusBadRequest)
 	default:
-		q.published(q.server.exchange(q.r.Context(), t, &meshv1.PollRequest{Mount: q.mount, Publish: true, Messages: messages}))
+		q.published(q.server.ask(q.r.Context(), t, &meshv1.PollRequest{Mount: q.mount, Publish: true, Messages: messages}))
 	}
 }
 
@@ -145,8 +146,8 @@ func (q request) token() (token, bool) {
 
 func last(values []string) []string { return values[max(len(values)-1, 0):] }
 
-// exchange asks the session for an answer, wherever it is.
-func (s *Server) exchange(ctx context.Context, t token, req *meshv1.PollRequest) *meshv1.PollResponse {
+// ask asks the session for an answer, wherever it is.
+func (s *Server) ask(ctx context.Context, t token, req *meshv1.PollRequest) *meshv1.PollResponse {
 	if t.edge == s.opts.Edge {
 		return s.serve(ctx, t.secret, req)
 	}
@@ -161,14 +162,25 @@ type pollBody struct {
 	Token    string   `json:"token"`
 }
 
-// statusBody answers everything else.
-type statusBody struct {
-	Status uint32 `json:"status"`
+func (q request) writePoll(body pollBody) {
+	var buf bytes.Buffer
+	e := json.NewEncoder(&buf)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(body); err != nil { // strings and a number always encode
+		q.w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	q.write(bytes.TrimSuffix(buf.Bytes(), []byte("\n")))
+}
+
+// writeStatus answers everything else.
+func (q request) writeStatus(status uint32) {
+	q.write(fmt.Appendf(nil, `{"status":%d}`, status))
 }
 
 func (q request) published(answer *meshv1.PollResponse) {
 	q.count(outcomeOf(answer.GetStatus(), true))
-	q.write(statusBody{answer.GetStatus()})
+	q.writeStatus(answer.GetStatus())
 }
 
 // refuse answers with a status of HTTP and nothing else.
@@ -184,14 +196,7 @@ func (q request) refuse(status int) {
 func (q request) count(o outcome) { q.server.count.requests[o].Add(1) }
 
 // write sends a body of JSON. A client that is gone does not get it.
-func (q request) write(body any) {
-	var buf bytes.Buffer
-	e := json.NewEncoder(&buf)
-	e.SetEscapeHTML(false)
-	if e.Encode(body) != nil {
-		q.w.WriteHeader(http.StatusInternalServerError) // no body of ours does that
-		return
-	}
+func (q request) write(body []byte) {
 	q.w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	_, _ = q.w.Write(bytes.TrimSuffix(buf.Bytes(), []byte("\n")))
+	_, _ = q.w.Write(body)
 }

@@ -44,7 +44,7 @@ func (c cause) status() int {
 }
 
 func causeOf(code wsframe.Code) cause {
-	switch code { //nolint:exhaustive // the others are of the framing
+	switch code {
 	case wsframe.CodeGoingAway:
 		return causeKicked
 	case wsframe.CodePolicy:
@@ -70,7 +70,7 @@ const (
 	outcomeRefused                  // 403, 400 or another refusal of a new session
 	outcomeGone                     // no such session, for a POST
 	outcomeEnded                    // the session ended, or its edge is out of reach
-	outcomeTimeout                  // a POST was not taken in in time
+	outcomeTimeout                  // the session was not ready for a POST within the window
 	outcomeTooMuch                  // a POST was too large, or one too many
 	outcomeDraining                 // 503
 	outcomes                        // how many there are

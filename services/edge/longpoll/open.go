@@ -47,7 +47,7 @@ func (q request) open() {
 		return
 	}
 	q.count(outcomeOpened)
-	q.write(pollBody{Messages: []string{}, Status: http.StatusGone, Token: token{s.opts.Edge, c.secret}.String()})
+	q.writePoll(pollBody{Messages: []string{}, Status: http.StatusGone, Token: token{s.opts.Edge, c.secret}.String()})
 }
 
 // begin makes the handler of a session that can be found, and ended, meanwhile.
@@ -72,7 +72,7 @@ func (s *Server) begin(c *Conn, open func(session.Conn) Handler) bool {
 // any other.
 func (q request) forbid() {
 	q.count(outcomeRefused)
-	q.write(statusBody{http.StatusForbidden})
+	q.writeStatus(http.StatusForbidden)
 }
 
 // delay waits before a refusal.

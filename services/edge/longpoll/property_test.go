@@ -62,7 +62,7 @@ func (w *walk) step(name string) {
 			w.last()
 		}
 	case "wait":
-		time.Sleep(3 * time.Second) // virtual time
+		time.Sleep(100 * time.Millisecond) // virtual time
 	}
 	synctest.Wait()
 	w.collect()

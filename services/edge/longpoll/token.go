@@ -17,10 +17,10 @@ func newSecret() secret {
 }
 
 // String is the secret as it travels between edges.
-func (s secret) String() string { return encoding.EncodeToString(s[:]) }
+func (s secret) String() string { return encoding().EncodeToString(s[:]) }
 
 func parseSecret(text string) (secret, error) {
-	raw, err := encoding.DecodeString(text)
+	raw, err := encoding().DecodeString(text)
 	if err != nil || len(raw) != len(secret{}) {
 		return secret{}, errToken
 	}
@@ -40,24 +40,24 @@ const (
 	tokenHead    = 1 + len(secret{})
 )
 
-var (
-	encoding = base64.RawURLEncoding.Strict()
-	errToken = errors.New("longpoll: not a token of a session")
-)
+var errToken = errors.New("longpoll: not a token of a session")
+
+// encoding has one spelling for each token.
+func encoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
 
 // String is the token as clients see it.
 func (t token) String() string {
 	raw := make([]byte, 0, tokenHead+len(t.edge))
 	raw = append(append(raw, tokenVersion), t.secret[:]...)
-	return encoding.EncodeToString(append(raw, t.edge...))
+	return encoding().EncodeToString(append(raw, t.edge...))
 }
 
 // parseToken refuses whatever [token.String] would not return.
 func parseToken(text string) (token, error) {
-	if len(text) > encoding.EncodedLen(tokenHead+maxEdgeID) {
+	if len(text) > encoding().EncodedLen(tokenHead+maxEdgeID) {
 		return token{}, errToken
 	}
-	raw, err := encoding.DecodeString(text)
+	raw, err := encoding().DecodeString(text)
 	if err != nil || len(raw) <= tokenHead || raw[0] != tokenVersion || !utf8.Valid(raw[tokenHead:]) {
 		return token{}, errToken
 	}

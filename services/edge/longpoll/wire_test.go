@@ -119,11 +119,12 @@ func TestASessionEndsAfterOneAndAHalfWindows(t *testing.T) {
 		}
 		c.send("[]")
 		time.Sleep(2 * time.Second) // virtual time
-		if c.closed != 1 || e.Count() != 0 {
-			t.Errorf("closed %d times, %d sessions", c.closed, e.Count())
+		synctest.Wait()
+		if c.closed() != 1 || e.Count() != 0 {
+			t.Errorf("closed %d times, %d sessions", c.closed(), e.Count())
 		}
 		e.post(token, "[]").want(t, 0, `{"status":410}`)
-		if got := e.Server.count.dropped[dropNotPolled].Load(); got != 1 {
+		if got := e.count.dropped[dropNotPolled].Load(); got != 1 {
 			t.Errorf("%d drops", got)
 		}
 	})
@@ -170,8 +171,8 @@ func TestADisconnectEndsAPollAtOnce(t *testing.T) {
 		a := e.get(token)
 		a.want(t, time.Second, `{"messages":[],"status":410,"token":"`+a.Token+`"}`)
 		synctest.Wait()
-		if c.closed != 1 || a.Token == token {
-			t.Errorf("closed %d times, token %s", c.closed, a.Token)
+		if c.closed() != 1 || a.Token == token {
+			t.Errorf("closed %d times, token %s", c.closed(), a.Token)
 		}
 	})
 }
