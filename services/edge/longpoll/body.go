@@ -9,7 +9,7 @@ import (
 )
 
 // maxBatch is how many messages one POST may hold. phoenix.js sends at most 100
-// since 1.8.12, before that whatever one turn of its event loop made. Phoenix
+// since 1.8.6, before that whatever one turn of its event loop made. Phoenix
 // drops what is over 100 and says 200.
 const maxBatch = 4096
 

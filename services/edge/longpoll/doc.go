@@ -21,14 +21,14 @@
 //
 // A session that Phoenix would end too (not polled for 1.5 windows, not
 // speaking the protocol, disconnected by a backend) ends with 410 as there.
-// phoenix.js before 1.8.12 then goes on without its channels. Where Phoenix
+// phoenix.js before 1.8.2 then goes on without its channels. Where Phoenix
 // leaves us the choice (drain, slow reader, an edge that is gone) the answer is
-// 500, after which every version of phoenix.js connects again and rejoins.
+// 500, after which phoenix.js connects again and rejoins (so 1.5 to 1.8.16).
 //
 // # Binary
 //
 // Clients send binary frames as lines in base64. To a client everything is a
-// string of JSON text, and no version of phoenix.js decodes bytes in it: where a
+// string of JSON text, in which phoenix.js has no way to decode bytes: where a
 // binary payload should stand, it gets {"_skein_b64": "..."} in a text message
 // that is otherwise the same.
 //
