@@ -9,6 +9,10 @@
 // peers and backends, or forwards once over its link to the owner. The pump of
 // each stream sends what its queue holds.
 //
+// Two calls end at an edge and not in the exchange: a Disconnect of a backend,
+// which all edges are asked, and a Poll that one edge passes on to another. They
+// go out on the edge's stream, and their answers come back on it.
+//
 // # Life
 //
 // A router is joining until every edge and peer is connected to it, at most
@@ -20,7 +24,8 @@
 //
 // Two per attached edge and per accepted peer: gRPC's handler, which sends, and
 // the pump's receiver. Two per link to a peer. One per call of a backend, and a
-// second that receives for a PublishStream. One each for the membership, for the
+// second that receives for a PublishStream, or one more for each edge that a
+// Disconnect asks. One each for the membership, for the
 // passing of time and for the state of this router.
 //
 // # Overload

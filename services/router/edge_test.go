@@ -21,7 +21,8 @@ type edge struct {
 	running sync.WaitGroup
 	cancel  context.CancelFunc
 	ctx     context.Context
-	stall   chan struct{} // if set, deliveries are not taken in until it is closed
+	stall   chan struct{}                             // if set, deliveries are not taken in until it is closed
+	called  func(*meshv1.EdgeCall) *meshv1.EdgeAnswer // nil, and what it returns nil for, is not answered
 
 	mu      sync.Mutex // guards the fields below
 	view    *meshv1.View
@@ -135,7 +136,20 @@ func (a *attached) handle(m *meshv1.AttachResponse) error {
 	if m.GetFence() != 0 {
 		_ = a.out.Push(&meshv1.AttachRequest{Fenced: m.GetFence()})
 	}
+	for _, call := range m.GetCalls() {
+		a.call(call)
+	}
 	return nil
+}
+
+func (a *attached) call(call *meshv1.EdgeCall) {
+	if a.edge.called == nil {
+		return
+	}
+	if answer := a.edge.called(call); answer != nil {
+		answer.Seq = call.GetSeq()
+		_ = a.out.Push(&meshv1.AttachRequest{Answers: []*meshv1.EdgeAnswer{answer}})
+	}
 }
 
 func (e *edge) adopt(v *meshv1.View) {

@@ -44,10 +44,11 @@ func (r *Router) leave(ctx context.Context) error {
 	log := r.deps.Telemetry.Log
 	began := time.Now()
 	r.backends.Leave()
+	r.edges.Leave()
 	if err := r.become(cluster.StateLeaving); err != nil {
 		return err
 	}
-	r.await(ctx, knowTime, func() bool { return r.stateInView() == meshv1.State_STATE_LEAVING })
+	r.await(ctx, knowTime, func() bool { return r.stateInView() == meshv1.State_STATE_LEAVING && r.edges.Idle() })
 	r.exchange.HandOver()
 	if r.await(ctx, LeaveTime, r.exchange.Left) {
 		log.InfoContext(ctx, "left", "after", time.Since(began))

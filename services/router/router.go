@@ -43,6 +43,7 @@ type Router struct {
 	exchange *exchange.Exchange
 	mesh     *mesh.Mesh
 	streams  *streams
+	edges    *attach.Server
 	backends *api.Server
 	server   *grpc.Server
 	health   *health.Server
@@ -70,13 +71,14 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	if err := observe(tel.Meter, x); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	r := &Router{deps: deps, exchange: x, mesh: m, streams: newStreams()}
+	edges := attach.New(x, hello, cfg.EdgeBytes, tel.Log)
+	r := &Router{deps: deps, exchange: x, mesh: m, edges: edges, streams: newStreams()}
 	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, grpc.ChainStreamInterceptor(r.streams.intercept))
 	r.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
-	r.backends = api.New(x, m, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
+	r.backends = api.New(x, m, edges, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
 	routerv1.RegisterRouterServiceServer(r.server, r.backends)
 	adminv1.RegisterAdminServiceServer(r.server, r.backends)
-	meshv1.RegisterMeshServiceServer(r.server, &meshService{edges: attach.New(x, hello, cfg.EdgeBytes, tel.Log), peers: m})
+	meshv1.RegisterMeshServiceServer(r.server, &meshService{id: self.ID, edges: edges, peers: m})
 	return r, nil
 }
 
@@ -84,6 +86,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 type meshService struct {
 	meshv1.UnimplementedMeshServiceServer
 
+	id    string // of this router
 	edges *attach.Server
 	peers *mesh.Mesh
 }

@@ -73,6 +73,7 @@ type fakeRouter struct {
 	topicInfo func(*routerv1.TopicInfoRequest) (*routerv1.TopicInfoResponse, error)
 	publish   func(*routerv1.PublishRequest) (*routerv1.PublishResponse, error)
 	subscribe func(*routerv1.SubscribeRequest, routerv1.RouterService_SubscribeServer) error
+	kick      func(*routerv1.DisconnectRequest) (*routerv1.DisconnectResponse, error)
 }
 
 func (f *fakeRouter) Members(context.Context, *adminv1.MembersRequest) (*adminv1.MembersResponse, error) {
@@ -89,6 +90,10 @@ func (f *fakeRouter) Publish(_ context.Context, r *routerv1.PublishRequest) (*ro
 
 func (f *fakeRouter) Subscribe(r *routerv1.SubscribeRequest, stream routerv1.RouterService_SubscribeServer) error {
 	return f.subscribe(r, stream)
+}
+
+func (f *fakeRouter) Disconnect(_ context.Context, r *routerv1.DisconnectRequest) (*routerv1.DisconnectResponse, error) {
+	return f.kick(r)
 }
 
 // routing runs a fake router and returns the variables that lead to it.
@@ -150,6 +155,11 @@ func TestUsageErrorsExitTwo(t *testing.T) {
 		{[]string{"publish", "t", "e", "{\"a\":"}, "payload: not JSON: unexpected end of JSON input at byte 5"},
 		{[]string{"publish", "t", "e", "null"}, "payload: must be a JSON object"},
 		{[]string{"publish", "t", "e", "{\"a\":\"\xff\"}"}, "payload: not UTF-8"},
+		{[]string{"kick"}, "say whom: --user USER, --connection EDGE/ID or --topic TOPIC"},
+		{[]string{"kick", "alice"}, `unexpected argument "alice"`},
+		{[]string{"kick", "--connection", "e1", "--topic", "phoenix"}, "connection: \"e1\" is not EDGE/ID, such as edge-1/42\ntopic: "},
+		{[]string{"kick", "--connection", "e1/0"}, `connection: "e1/0" is not EDGE/ID`},
+		{[]string{"kick", "--connection", "/7"}, `connection: "/7" is not EDGE/ID`},
 		{[]string{"config", "show", "edgy"}, `unknown service "edgy": want one of edge, router, presence, dev`},
 		{[]string{"config", "show", "edge", "--config", "/nowhere"}, "/nowhere"},
 		{[]string{"bench", "fanout", "--via=post", "--topics=0"}, "bad configuration, 2 problems:\n"},
@@ -165,7 +175,7 @@ func TestUsageErrorsExitTwo(t *testing.T) {
 func TestNobodyThere(t *testing.T) {
 	first, second := nobody(t), nobody(t)
 	env := map[string]string{"SKEIN_ROUTER": first + "," + second, "SKEIN_PRESENCE": first}
-	for _, args := range [][]string{{"members"}, {"topic", "t"}, {"publish", "t", "e"}, {"tail", "t"}} {
+	for _, args := range [][]string{{"members"}, {"topic", "t"}, {"publish", "t", "e"}, {"tail", "t"}, {"kick", "--user", "u"}} {
 		got := skein(t, env, "", args...)
 		if got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, "cannot reach a router at "+first+", "+second) ||
 			!strings.Contains(got.stderr, "connection refused") || !strings.Contains(got.stderr, "--router HOST:PORT") {

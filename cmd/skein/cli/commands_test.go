@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
@@ -210,5 +211,35 @@ func TestTop(t *testing.T) {
 		if got.code != 0 || !strings.Contains(got.stdout, want) {
 			t.Errorf("exit %d, no %q in\n%s%s", got.code, want, got.stdout, got.stderr)
 		}
+	}
+}
+
+func TestKick(t *testing.T) {
+	var seen *routerv1.DisconnectRequest
+	env := routing(t, &fakeRouter{kick: func(r *routerv1.DisconnectRequest) (*routerv1.DisconnectResponse, error) {
+		seen = r
+		if r.GetUser() == "stuck" {
+			return nil, status.Error(codes.Unavailable, "1 of 2 edges did not answer, try again: e2 (context deadline exceeded)")
+		}
+		return &routerv1.DisconnectResponse{Connections: 1, Channels: 3, Edges: 2}, nil
+	}})
+	for _, c := range []struct {
+		args []string
+		want *routerv1.DisconnectRequest
+	}{
+		{[]string{"--user", "u"}, &routerv1.DisconnectRequest{User: "u"}},
+		{[]string{"--topic", "room:1", "--user=u"}, &routerv1.DisconnectRequest{User: "u", Topic: "room:1"}},
+		{[]string{"--connection", "a/b/7"}, &routerv1.DisconnectRequest{Connection: &routerv1.Connection{Edge: "a/b", Id: 7}}},
+	} {
+		got := skein(t, env, "", append([]string{"kick"}, c.args...)...)
+		if got.code != 0 || got.stdout != "Closed 1 connection and ended 3 channels on 2 edges.\n" || !proto.Equal(seen, c.want) {
+			t.Errorf("%q: exit %d, asked %v\n%s%s", c.args, got.code, seen, got.stdout, got.stderr)
+		}
+	}
+	if got := skein(t, env, "", "kick", "--user", "u", "-o", "json").stdout; got != "{\n  \"connections\": 1,\n  \"channels\": 3,\n  \"edges\": 2\n}\n" {
+		t.Error(got)
+	}
+	if got := skein(t, env, "", "kick", "--user", "stuck"); got.code != 1 || !strings.Contains(got.stderr, "disconnect: 1 of 2 edges did not answer") {
+		t.Errorf("exit %d\n%s", got.code, got.stderr)
 	}
 }

@@ -293,12 +293,12 @@ func TestLaterLifeOfARouterReplacesTheEarlier(t *testing.T) {
 	b := newBench(t)
 	v := viewOf("a")
 	early := b.attach("a", v)
-	late := &stream{bench: b, port: newPort(false, 1<<20)}
+	late := &stream{bench: b, port: newPort(false, 1<<20, nil)}
 	if !b.core.greeted(late.port, &meshv1.Hello{Id: "a", Incarnation: 2}) {
 		t.Fatal("refused")
 	}
 	late.report(v)
-	if b.core.greeted(newPort(false, 1), &meshv1.Hello{Id: "a", Incarnation: 1}) {
+	if b.core.greeted(newPort(false, 1, nil), &meshv1.Hello{Id: "a", Incarnation: 1}) {
 		t.Error("an earlier life was taken")
 	}
 	early.end()
@@ -310,7 +310,7 @@ func TestLaterLifeOfARouterReplacesTheEarlier(t *testing.T) {
 func TestBootstrapStreamsTellViewsOnly(t *testing.T) {
 	b := newBench(t)
 	v := viewOf("a", "b")
-	seed := &stream{bench: b, port: newPort(true, 1<<20)}
+	seed := &stream{bench: b, port: newPort(true, 1<<20, nil)}
 	if !b.core.seedNeeded(nil) {
 		t.Error("a bootstrap stream is needed while nothing is attached")
 	}
@@ -335,7 +335,7 @@ func TestBootstrapStreamsTellViewsOnly(t *testing.T) {
 	if b.core.seedNeeded(seed.port) {
 		t.Error("not needed any more")
 	}
-	if b.core.greeted(newPort(true, 1), &meshv1.Hello{Id: "a", Incarnation: 1}) {
+	if b.core.greeted(newPort(true, 1, nil), &meshv1.Hello{Id: "a", Incarnation: 1}) {
 		t.Error("a second stream to a was taken")
 	}
 }

@@ -20,6 +20,13 @@
 // stream broke. A publish that may have reached a router is never sent twice:
 // if its stream breaks, it failed.
 //
+// # Calls
+//
+// A router may ask the edge to do something; see [Calls]. Each call runs beside
+// the stream, so a poll that waits holds nothing up, and only a few answers may
+// wait to be sent at once: a publish is behind no more than these. Calls end
+// with their stream.
+//
 // # Locks
 //
 // The core has one lock, a leaf: under it there are only pushes to bounded

@@ -71,7 +71,7 @@ func viewOf(ids ...string) *meshv1.View {
 }
 
 func (b *bench) attach(id string, v *meshv1.View) *stream {
-	s := &stream{bench: b, port: newPort(false, 1<<20)}
+	s := &stream{bench: b, port: newPort(false, 1<<20, nil)}
 	if !b.core.greeted(s.port, &meshv1.Hello{Id: id, Incarnation: 1}) {
 		b.t.Fatalf("%s was refused", id)
 	}

@@ -130,8 +130,10 @@ func (l *link) attach(ctx context.Context) (attached bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("dial: %w", err)
 	}
-	p := newPort(l.id == "", l.uplink.cfg.QueueBytes)
+	p := newPort(l.id == "", l.uplink.cfg.QueueBytes, l.uplink.deps.Calls)
 	l.port.Store(p)
+	asked, over := context.WithCancel(ctx)
+	defer over()
 	r := &receiver{link: l, port: p}
 	err = pump.Stream[item, meshv1.AttachRequest, meshv1.AttachResponse]{
 		First:  &meshv1.AttachRequest{Hello: l.uplink.hello()},
@@ -139,12 +141,14 @@ func (l *link) attach(ctx context.Context) (attached bool, err error) {
 		Size:   func(it item) int { return it.size },
 		Pack:   p.pack,
 		Beat:   func() *meshv1.AttachRequest { return &meshv1.AttachRequest{Beat: true} },
-		Handle: func(m *meshv1.AttachResponse) error { return r.handle(ctx, m) },
+		Handle: func(m *meshv1.AttachResponse) error { return r.handle(asked, m) },
 		Linger: true, // the router answers a message with a message, so its side is gathered as well
 	}.Client(ctx, meshv1.NewMeshServiceClient(conn).Attach)
 	_ = conn.Close() // the stream has ended
 	l.uplink.core.detached(p, &r.fx)
 	l.uplink.apply(&r.fx, l.local)
+	over()
+	p.calls.wait()
 	return p.view != nil, err
 }
 
@@ -180,6 +184,9 @@ func (r *receiver) handle(ctx context.Context, m *meshv1.AttachResponse) error {
 	}
 	if n := m.GetFence(); n != 0 {
 		r.port.push(item{fenced: n, size: fixedSize})
+	}
+	for _, call := range m.GetCalls() {
+		r.port.calls.begin(ctx, call)
 	}
 	u.apply(&r.fx, r.link.local)
 	return nil

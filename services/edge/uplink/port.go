@@ -14,6 +14,8 @@ type port struct {
 	// Static after construction.
 	seed bool // a bootstrap stream: tells views, takes no interest and no publishes
 	out  *queue.Queue[item]
+	// What the router asked and was not answered.
+	calls *calls
 
 	// Owned by the stream's sender until the stream ended, then by the core.
 	sent atomic.Uint64 // seq of the last publish handed to the stream
@@ -37,11 +39,12 @@ type waiting struct {
 	want  *want
 }
 
-// item is one thing that waits to be sent to a router: exactly one of the first
-// three fields is set.
+// item is one thing that waits to be sent to a router: exactly one of its fields
+// but the size is set.
 type item struct {
 	interest *meshv1.Interest
 	publish  *publish
+	answer   *meshv1.EdgeAnswer
 	fenced   uint64
 	size     int // on the wire, roughly
 }
@@ -49,12 +52,14 @@ type item struct {
 // fixedSize is what the parts of an item take besides names and payload.
 const fixedSize = 32
 
-func newPort(seed bool, limit int) *port {
-	return &port{seed: seed, out: queue.New(limit, item.cost)}
+func newPort(seed bool, limit int, handler Calls) *port {
+	p := &port{seed: seed, out: queue.New(limit, item.cost)}
+	p.calls = newCalls(handler, p.push)
+	return p
 }
 
-// cost makes only publishes count: an announcement is never refused, and a
-// stream on which nothing moves ends soon.
+// cost makes only publishes count: an announcement is never refused, answers
+// are few, and a stream on which nothing moves ends soon.
 func (i item) cost() int {
 	if i.publish == nil {
 		return 0
@@ -78,6 +83,8 @@ func (p *port) pack(items []item) *meshv1.AttachRequest {
 			m.Publishes = append(m.Publishes, &it.publish.message)
 		case it.interest != nil:
 			m.Interest = append(m.Interest, it.interest)
+		case it.answer != nil:
+			m.Answers = append(m.Answers, it.answer)
 		default:
 			m.Fenced = it.fenced
 		}
@@ -85,6 +92,7 @@ func (p *port) pack(items []item) *meshv1.AttachRequest {
 	if n := len(m.GetPublishes()); n > 0 {
 		p.sent.Store(m.GetPublishes()[n-1].GetSeq())
 	}
+	p.calls.sent(len(m.GetAnswers()))
 	return m
 }
 

@@ -48,6 +48,7 @@ type Deps struct {
 	Log    *slog.Logger
 	Meter  metric.Meter
 	Tracer trace.Tracer
+	Calls  Calls // what routers may ask; nil for nothing
 }
 
 // Local is the edge's side of an uplink. None of its methods may block.

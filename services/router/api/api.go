@@ -45,12 +45,13 @@ type Server struct {
 	config   Config
 	exchange *exchange.Exchange
 	peers    Peers
+	edges    Edges
 	leaving  chan struct{} // closed by Leave
 }
 
 // New returns the API of an exchange.
-func New(x *exchange.Exchange, peers Peers, c Config) *Server {
-	return &Server{config: c, exchange: x, peers: peers, leaving: make(chan struct{})}
+func New(x *exchange.Exchange, peers Peers, edges Edges, c Config) *Server {
+	return &Server{config: c, exchange: x, peers: peers, edges: edges, leaving: make(chan struct{})}
 }
 
 // Leave sends the publish streams of backends to other routers, each as soon

@@ -25,7 +25,7 @@ const window = 4096
 
 // PublishStream implements skein.router.v1. The calling goroutine sends results,
 // one child receives messages. When this router leaves, it takes no further
-// message, sends the results of those it took and says with [leaving] that the
+// message, sends the results of those it took and says with [Leaving] that the
 // others were not published.
 func (s *Server) PublishStream(stream routerv1.RouterService_PublishStreamServer) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
@@ -112,13 +112,14 @@ func (p *publisher) end(router string) error {
 	if !p.stopped {
 		return nil
 	}
-	return leaving(router)
+	return Leaving(router, "messages without a result were not published, send them to another")
 }
 
-// leaving tells a backend to go to another router. Its reason sets it apart
-// from a broken connection, after which nobody knows what was published.
-func leaving(router string) error {
-	s := status.New(codes.Unavailable, "this router leaves; messages without a result were not published, send them to another")
+// Leaving tells a caller to go to another router, and what became of what it
+// asked. Its reason sets it apart from a broken connection, after which nobody
+// knows.
+func Leaving(router, fate string) error {
+	s := status.New(codes.Unavailable, "this router leaves; "+fate)
 	detailed, err := s.WithDetails(&errdetails.ErrorInfo{Reason: "LEAVING", Domain: "skein", Metadata: map[string]string{"router": router}})
 	if err != nil {
 		return s.Err()

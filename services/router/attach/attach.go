@@ -5,7 +5,8 @@
 // Whatever the exchange says to an edge passes one bounded queue, so a delivery
 // precedes the acknowledgement of its own publish. A delivery that finds the
 // queue full is dropped, which the exchange counts; the rest costs nothing there
-// and always fits.
+// and always fits: what is called of an edge is bounded by itself, see
+// [Server.Call].
 package attach
 
 import (
@@ -33,16 +34,21 @@ var (
 
 // Server serves the Attach method of MeshService.
 type Server struct {
+	// Static after construction.
 	exchange   *exchange.Exchange
 	hello      *meshv1.Hello
 	queueBytes int
 	log        *slog.Logger
+
+	mu      sync.Mutex       // guards the fields below
+	ports   map[string]*port // of attached edges, by id
+	leaving bool
 }
 
 // New returns a server for edges. hello names this router; at most queueBytes
 // of deliveries wait for one edge.
 func New(x *exchange.Exchange, hello *meshv1.Hello, queueBytes int, log *slog.Logger) *Server {
-	return &Server{exchange: x, hello: hello, queueBytes: queueBytes, log: log}
+	return &Server{exchange: x, hello: hello, queueBytes: queueBytes, log: log, ports: map[string]*port{}}
 }
 
 // Attach serves one edge until its stream ends or a later one replaces it.
@@ -68,6 +74,7 @@ type port struct {
 	out    *queue.Queue[item]
 	kick   context.CancelCauseFunc
 	edge   *exchange.Edge // owned by the receiver once it is set
+	calls  calls
 
 	mu   sync.Mutex // held while attaching and detaching
 	over bool
@@ -92,6 +99,9 @@ func (p *port) handle(ctx context.Context, m *meshv1.AttachRequest) error {
 	if m.GetFenced() != 0 {
 		x.Fenced(p.edge, m.GetFenced())
 	}
+	for _, a := range m.GetAnswers() {
+		p.calls.answer(a)
+	}
 	return nil
 }
 
@@ -109,6 +119,7 @@ func (p *port) attach(ctx context.Context, hello *meshv1.Hello) error {
 		return status.Error(codes.FailedPrecondition, err.Error())
 	}
 	p.edge = edge
+	p.server.enter(p)
 	if earlier, ok := replaced.(*port); ok {
 		earlier.kick(errReplaced)
 	}
@@ -122,6 +133,8 @@ func (p *port) close(ctx context.Context) {
 	defer p.mu.Unlock()
 	p.over = true
 	if p.edge != nil {
+		p.server.exit(p)
+		p.calls.end()
 		p.server.exchange.Detach(p.edge)
 		p.server.log.InfoContext(ctx, "edge detached", "edge", p.edge.ID(), "reason", context.Cause(ctx))
 	}

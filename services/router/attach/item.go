@@ -1,22 +1,25 @@
 package attach
 
 import (
+	"google.golang.org/protobuf/proto"
+
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 )
 
 // item is one thing that a router says to an edge: a delivery, a view, an
-// interest acknowledgement, a fence, or else the end of the publish seq.
+// interest acknowledgement, a fence, a call, or else the end of the publish seq.
 type item struct {
 	delivery    *meshv1.Broadcast
 	view        *meshv1.View
 	interestAck *meshv1.InterestAck
+	call        *meshv1.EdgeCall
 	fence       uint64
 	seq         uint64
 	refused     meshv1.PublishError
 }
 
 func (it item) isAck() bool {
-	return it.delivery == nil && it.view == nil && it.interestAck == nil && it.fence == 0
+	return it.delivery == nil && it.view == nil && it.interestAck == nil && it.call == nil && it.fence == 0
 }
 
 // Framing of a broadcast on the wire and its share of the queue's memory, and
@@ -43,6 +46,8 @@ func (it item) size() int {
 		return overhead + len(b.GetTopic()) + len(b.GetEvent()) + len(b.GetPayload())
 	case it.view != nil:
 		return overhead * (1 + len(it.view.GetMembers()))
+	case it.call != nil:
+		return small + proto.Size(it.call)
 	default:
 		return small
 	}
@@ -77,6 +82,8 @@ func pack(items []item) *meshv1.AttachResponse {
 			m.View = it.view
 		case it.interestAck != nil:
 			m.InterestAck = it.interestAck
+		case it.call != nil:
+			m.Calls = append(m.Calls, it.call)
 		case it.fence != 0:
 			m.Fence = it.fence
 		default:

@@ -977,10 +977,12 @@ func (x *PeerResponse) GetBeat() bool {
 	return false
 }
 
-// EdgeCall asks an edge to do something. Whatever it is, the edge answers.
+// EdgeCall asks an edge to do something. The edge answers each call but a
+// cancel, calls in any order.
 type EdgeCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Seq grows by one with each call of one stream.
+	// Seq grows by one with each call of one stream; a cancel has that of the call
+	// it ends.
 	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	// Call says what to do.
 	//
@@ -988,6 +990,7 @@ type EdgeCall struct {
 	//
 	//	*EdgeCall_Disconnect
 	//	*EdgeCall_Poll
+	//	*EdgeCall_Cancel
 	Call          isEdgeCall_Call `protobuf_oneof:"call"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1055,6 +1058,15 @@ func (x *EdgeCall) GetPoll() *PollRequest {
 	return nil
 }
 
+func (x *EdgeCall) GetCancel() bool {
+	if x != nil {
+		if x, ok := x.Call.(*EdgeCall_Cancel); ok {
+			return x.Cancel
+		}
+	}
+	return false
+}
+
 type isEdgeCall_Call interface {
 	isEdgeCall_Call()
 }
@@ -1069,16 +1081,24 @@ type EdgeCall_Poll struct {
 	Poll *PollRequest `protobuf:"bytes,3,opt,name=poll,proto3,oneof"`
 }
 
+type EdgeCall_Cancel struct {
+	// Cancel asks for the answer to an earlier call now: a poll that waits is
+	// answered with what there is.
+	Cancel bool `protobuf:"varint,4,opt,name=cancel,proto3,oneof"`
+}
+
 func (*EdgeCall_Disconnect) isEdgeCall_Call() {}
 
 func (*EdgeCall_Poll) isEdgeCall_Call() {}
+
+func (*EdgeCall_Cancel) isEdgeCall_Call() {}
 
 // EdgeAnswer ends a call.
 type EdgeAnswer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Seq of the call.
 	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
-	// Answer is of the kind of the call.
+	// Answer is of the kind of the call; absent if the edge does not know the call.
 	//
 	// Types that are valid to be assigned to Answer:
 	//
@@ -1553,13 +1573,14 @@ const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\x05hello\x18\x01 \x01(\v2\x14.skein.mesh.v1.HelloR\x05hello\x12-\n" +
 	"\x04acks\x18\x02 \x03(\v2\x19.skein.mesh.v1.PublishAckR\x04acks\x12+\n" +
 	"\x11subscriptions_ack\x18\x03 \x01(\x04R\x10subscriptionsAck\x12\x12\n" +
-	"\x04beat\x18\x04 \x01(\bR\x04beat\"\x93\x01\n" +
+	"\x04beat\x18\x04 \x01(\bR\x04beat\"\xad\x01\n" +
 	"\bEdgeCall\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12;\n" +
 	"\n" +
 	"disconnect\x18\x02 \x01(\v2\x19.skein.mesh.v1.DisconnectH\x00R\n" +
 	"disconnect\x120\n" +
-	"\x04poll\x18\x03 \x01(\v2\x1a.skein.mesh.v1.PollRequestH\x00R\x04pollB\x06\n" +
+	"\x04poll\x18\x03 \x01(\v2\x1a.skein.mesh.v1.PollRequestH\x00R\x04poll\x12\x18\n" +
+	"\x06cancel\x18\x04 \x01(\bH\x00R\x06cancelB\x06\n" +
 	"\x04call\"\x9e\x01\n" +
 	"\n" +
 	"EdgeAnswer\x12\x10\n" +
@@ -1689,6 +1710,7 @@ func file_skein_mesh_v1_mesh_proto_init() {
 	file_skein_mesh_v1_mesh_proto_msgTypes[12].OneofWrappers = []any{
 		(*EdgeCall_Disconnect)(nil),
 		(*EdgeCall_Poll)(nil),
+		(*EdgeCall_Cancel)(nil),
 	}
 	file_skein_mesh_v1_mesh_proto_msgTypes[13].OneofWrappers = []any{
 		(*EdgeAnswer_Disconnected)(nil),

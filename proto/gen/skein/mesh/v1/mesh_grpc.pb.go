@@ -39,6 +39,11 @@ type MeshServiceClient interface {
 	Peer(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PeerRequest, PeerResponse], error)
 	// Poll passes one HTTP request of a long-poll session on to the edge that
 	// holds the session; any router attached to that edge can.
+	//
+	// Errors: NOT_FOUND when that edge is not attached, RESOURCE_EXHAUSTED when
+	// too much waits for it, UNAVAILABLE with the google.rpc.ErrorInfo reason
+	// LEAVING when this router leaves: the request was not passed on then. After
+	// ABORTED, and any other error, nobody knows whether it was.
 	Poll(ctx context.Context, in *PollRequest, opts ...grpc.CallOption) (*PollResponse, error)
 }
 
@@ -101,6 +106,11 @@ type MeshServiceServer interface {
 	Peer(grpc.BidiStreamingServer[PeerRequest, PeerResponse]) error
 	// Poll passes one HTTP request of a long-poll session on to the edge that
 	// holds the session; any router attached to that edge can.
+	//
+	// Errors: NOT_FOUND when that edge is not attached, RESOURCE_EXHAUSTED when
+	// too much waits for it, UNAVAILABLE with the google.rpc.ErrorInfo reason
+	// LEAVING when this router leaves: the request was not passed on then. After
+	// ABORTED, and any other error, nobody knows whether it was.
 	Poll(context.Context, *PollRequest) (*PollResponse, error)
 	mustEmbedUnimplementedMeshServiceServer()
 }

@@ -64,8 +64,10 @@ type RouterServiceClient interface {
 	// connection, or of a topic. It returns when every edge that is attached to
 	// the answering router has done so.
 	//
-	// Errors: INVALID_ARGUMENT when nothing is named; UNAVAILABLE when an edge did
-	// not answer, and then some may be ended.
+	// Errors: INVALID_ARGUMENT with google.rpc.BadRequest details when nothing is
+	// named or a name is malformed; NOT_FOUND when the edge of the connection is
+	// not attached; UNAVAILABLE when an edge did not answer within the deadline of
+	// the call, or 5 seconds: some may be ended then.
 	Disconnect(ctx context.Context, in *DisconnectRequest, opts ...grpc.CallOption) (*DisconnectResponse, error)
 }
 
@@ -184,8 +186,10 @@ type RouterServiceServer interface {
 	// connection, or of a topic. It returns when every edge that is attached to
 	// the answering router has done so.
 	//
-	// Errors: INVALID_ARGUMENT when nothing is named; UNAVAILABLE when an edge did
-	// not answer, and then some may be ended.
+	// Errors: INVALID_ARGUMENT with google.rpc.BadRequest details when nothing is
+	// named or a name is malformed; NOT_FOUND when the edge of the connection is
+	// not attached; UNAVAILABLE when an edge did not answer within the deadline of
+	// the call, or 5 seconds: some may be ended then.
 	Disconnect(context.Context, *DisconnectRequest) (*DisconnectResponse, error)
 	mustEmbedUnimplementedRouterServiceServer()
 }

@@ -1,0 +1,165 @@
+package longpoll
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/skein-mesh/skein/pkg/phx"
+	"github.com/skein-mesh/skein/pkg/wsframe"
+	"github.com/skein-mesh/skein/services/edge/handshake"
+	"github.com/skein-mesh/skein/services/edge/session"
+)
+
+// open begins a session and answers with its token, or with a refusal.
+func (q request) open() {
+	s := q.server
+	if s.isDraining() {
+		q.refuse(http.StatusServiceUnavailable)
+		return
+	}
+	hello, ok := q.handshake()
+	if !ok {
+		q.forbid()
+		return
+	}
+	open, refusal := s.opts.Admit(q.r.Context(), hello)
+	if refusal.Status != 0 {
+		s.delay(q.r.Context(), refusal.After)
+		if refusal.Status >= http.StatusInternalServerError {
+			q.refuse(refusal.Status)
+		} else {
+			q.forbid()
+		}
+		return
+	}
+	c := newConn(s, q.mount, hello.Connection, hello.Remote.Addr())
+	if !s.opts.Addresses.Enter(c.addr) {
+		q.forbid()
+		return
+	}
+	if !s.begin(c, open) {
+		s.opts.Addresses.Leave(c.addr)
+		q.refuse(http.StatusServiceUnavailable)
+		return
+	}
+	q.count(outcomeOpened)
+	q.writePoll(pollBody{Messages: []string{}, Status: http.StatusGone, Token: token{s.opts.Edge, c.secret}.String()})
+}
+
+// begin makes the handler of a session that can be found, and ended, meanwhile.
+func (s *Server) begin(c *Conn, open func(session.Conn) Handler) bool {
+	c.turn <- struct{}{}
+	c.handler = nobody{}
+	if !s.add(c) {
+		return false
+	}
+	defer c.yield()
+	c.guard(func() {
+		if h := open(c); h != nil {
+			c.handler = h
+		} else {
+			c.close(causeInternal)
+		}
+	})
+	return true
+}
+
+// forbid is the only refusal in a body that phoenix.js understands: it throws at
+// any other.
+func (q request) forbid() {
+	q.count(outcomeRefused)
+	q.writeStatus(http.StatusForbidden)
+}
+
+// delay waits before a refusal.
+func (s *Server) delay(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-s.draining:
+	}
+}
+
+// handshake copies what the client asked: the server may reuse what the request
+// points to. It reports false for a serializer that is not served.
+func (q request) handshake() (*handshake.Request, bool) {
+	r := q.r
+	version, ok := serializer(r.URL.Query())
+	if !ok {
+		return nil, false
+	}
+	u := &url.URL{
+		Scheme: "http", Host: strings.Clone(r.Host), Path: strings.Clone(r.URL.Path),
+		RawPath: strings.Clone(r.URL.RawPath), RawQuery: strings.Clone(r.URL.RawQuery),
+	}
+	if r.TLS != nil {
+		u.Scheme = "https"
+	}
+	header := make(http.Header, len(r.Header))
+	for name, values := range r.Header {
+		for _, v := range values {
+			name := strings.Clone(name)
+			header[name] = append(header[name], strings.Clone(v))
+		}
+	}
+	remote, _ := netip.ParseAddrPort(r.RemoteAddr) // zero if the peer has no IP address
+	return &handshake.Request{
+		Connection: q.server.opts.NextID(),
+		Transport:  handshake.LongPoll,
+		Version:    version,
+		URL:        u,
+		Params:     params(u.Query()),
+		Remote:     netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()),
+		Origin:     header.Get("Origin"),
+		HasOrigin:  len(header.Values("Origin")) > 0,
+		AuthToken:  header.Get(authHeader),
+		Header:     header,
+	}, true
+}
+
+// params are the client's own: without the token of a session that is gone.
+func params(query url.Values) url.Values {
+	tokens := query[tokenParam]
+	if n := len(tokens); n > 0 {
+		if _, err := parseToken(tokens[n-1]); err == nil {
+			query[tokenParam] = tokens[:n-1]
+		}
+	}
+	if len(query[tokenParam]) == 0 {
+		delete(query, tokenParam)
+	}
+	return query
+}
+
+// serializer is that of the vsn "~> 1.0.0" or "~> 2.0.0"; without one it is 1.
+func serializer(query url.Values) (phx.Version, bool) {
+	if !query.Has("vsn") {
+		return phx.V1, true
+	}
+	vsn := query.Get("vsn")
+	for prefix, v := range map[string]phx.Version{"1.0.": phx.V1, "2.0.": phx.V2} {
+		patch, ok := strings.CutPrefix(vsn, prefix)
+		if ok && patch != "" && (len(patch) == 1 || patch[0] != '0') && strings.Trim(patch, "0123456789") == "" {
+			return v, true
+		}
+	}
+	return 0, false
+}
+
+// nobody handles a session that has no handler yet.
+type nobody struct{}
+
+// Message implements [Handler].
+func (nobody) Message(wsframe.Opcode, []byte) {}
+
+// Closed implements [Handler].
+func (nobody) Closed() {}
