@@ -32,7 +32,8 @@ type Conn struct {
 	done   chan struct{} // closed when the session ended
 
 	// turn holds a token while the handler is in use: by a POST, or for ever once
-	// it was told that the session is closed.
+	// it was told that the session is closed. handler is written under mu, before
+	// anybody else has a turn.
 	turn    chan struct{}
 	handler Handler
 	resumed chan struct{} // capacity one: "look at paused again"
@@ -63,6 +64,19 @@ func newConn(s *Server, mount string, id uint64, addr netip.Addr) *Conn {
 
 // ID is unique among the connections of this edge.
 func (c *Conn) ID() uint64 { return c.id }
+
+func (c *Conn) setHandler(h Handler) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handler = h
+}
+
+// Handler is what [Options.Admit] made for the session, or stands in for it.
+func (c *Conn) Handler() Handler {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.handler
+}
 
 // Send queues a frame for the next poll. If the client polls too slowly for it to
 // fit, what waits is dropped and the session ends.

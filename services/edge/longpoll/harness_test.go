@@ -96,11 +96,8 @@ const maxSessions = 1000
 func (e *edge) Enter(a netip.Addr) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.addresses[a] >= maxSessions {
-		return false
-	}
 	e.addresses[a]++
-	return true
+	return e.addresses[a] <= maxSessions
 }
 
 // Leave implements [Addresses].

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/skein-mesh/skein/pkg/phx"
 	"github.com/skein-mesh/skein/pkg/wsframe"
 	"github.com/skein-mesh/skein/services/edge/handshake"
 	"github.com/skein-mesh/skein/services/edge/session"
@@ -38,6 +37,7 @@ func (q request) open() {
 	}
 	c := newConn(s, q.mount, hello.Connection, hello.Remote.Addr())
 	if !s.opts.Addresses.Enter(c.addr) {
+		s.opts.Addresses.Leave(c.addr)
 		q.forbid()
 		return
 	}
@@ -53,14 +53,14 @@ func (q request) open() {
 // begin makes the handler of a session that can be found, and ended, meanwhile.
 func (s *Server) begin(c *Conn, open func(session.Conn) Handler) bool {
 	c.turn <- struct{}{}
-	c.handler = nobody{}
+	c.setHandler(nobody{})
 	if !s.add(c) {
 		return false
 	}
 	defer c.yield()
 	c.guard(func() {
 		if h := open(c); h != nil {
-			c.handler = h
+			c.setHandler(h)
 		} else {
 			c.close(causeInternal)
 		}
@@ -90,11 +90,12 @@ func (s *Server) delay(ctx context.Context, d time.Duration) {
 }
 
 // handshake copies what the client asked: the server may reuse what the request
-// points to. It reports false for a serializer that is not served.
+// points to. It reports false for a query or serializer that is not served.
 func (q request) handshake() (*handshake.Request, bool) {
 	r := q.r
-	version, ok := serializer(r.URL.Query())
-	if !ok {
+	query, err := handshake.ParseParams(strings.Clone(r.URL.RawQuery))
+	version, ok := handshake.ParamsVersion(query)
+	if err != nil || !ok {
 		return nil, false
 	}
 	u := &url.URL{
@@ -104,30 +105,36 @@ func (q request) handshake() (*handshake.Request, bool) {
 	if r.TLS != nil {
 		u.Scheme = "https"
 	}
-	header := make(http.Header, len(r.Header))
-	for name, values := range r.Header {
-		for _, v := range values {
-			name := strings.Clone(name)
-			header[name] = append(header[name], strings.Clone(v))
-		}
-	}
+	header := handshake.VisibleHeader(cloneHeader(r.Header))
 	remote, _ := netip.ParseAddrPort(r.RemoteAddr) // zero if the peer has no IP address
 	return &handshake.Request{
 		Connection: q.server.opts.NextID(),
 		Transport:  handshake.LongPoll,
 		Version:    version,
 		URL:        u,
-		Params:     params(u.Query()),
+		Params:     q.params(query),
 		Remote:     netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()),
 		Origin:     header.Get("Origin"),
 		HasOrigin:  len(header.Values("Origin")) > 0,
-		AuthToken:  header.Get(authHeader),
+		AuthToken:  strings.Clone(r.Header.Get(authHeader)),
 		Header:     header,
 	}, true
 }
 
-// params are the client's own: without the token of a session that is gone.
-func params(query url.Values) url.Values {
+func cloneHeader(h http.Header) http.Header {
+	own := make(http.Header, len(h))
+	for name, values := range h {
+		name = strings.Clone(name)
+		for _, v := range values {
+			own[name] = append(own[name], strings.Clone(v))
+		}
+	}
+	return own
+}
+
+// params are the client's own: without the token of a session that is gone, and
+// with what stands in the place of parameters of the mount's path.
+func (q request) params(query url.Values) url.Values {
 	tokens := query[tokenParam]
 	if n := len(tokens); n > 0 {
 		if _, err := parseToken(tokens[n-1]); err == nil {
@@ -137,22 +144,12 @@ func params(query url.Values) url.Values {
 	if len(query[tokenParam]) == 0 {
 		delete(query, tokenParam)
 	}
-	return query
-}
-
-// serializer is that of the vsn "~> 1.0.0" or "~> 2.0.0"; without one it is 1.
-func serializer(query url.Values) (phx.Version, bool) {
-	if !query.Has("vsn") {
-		return phx.V1, true
-	}
-	vsn := query.Get("vsn")
-	for prefix, v := range map[string]phx.Version{"1.0.": phx.V1, "2.0.": phx.V2} {
-		patch, ok := strings.CutPrefix(vsn, prefix)
-		if ok && patch != "" && (len(patch) == 1 || patch[0] != '0') && strings.Trim(patch, "0123456789") == "" {
-			return v, true
+	for segment := range strings.SplitSeq(q.mount, "/") {
+		if name, ok := strings.CutPrefix(segment, ":"); ok {
+			query.Set(name, strings.Clone(q.r.PathValue(name)))
 		}
 	}
-	return 0, false
+	return query
 }
 
 // nobody handles a session that has no handler yet.

@@ -28,9 +28,9 @@ type Handler interface {
 
 // Addresses counts the connections of each address, over all transports.
 type Addresses interface {
-	// Enter counts one more, or reports false and counts nothing.
+	// Enter counts one more and reports whether it is within the limit. Each Enter
+	// needs a Leave, whatever it returned.
 	Enter(addr netip.Addr) bool
-	// Leave ends what Enter counted.
 	Leave(addr netip.Addr)
 }
 

@@ -1,0 +1,123 @@
+package edge
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/skein-mesh/skein/services/edge/admit"
+	"github.com/skein-mesh/skein/services/edge/callout"
+	"github.com/skein-mesh/skein/services/edge/socket"
+)
+
+// MountOptions are what a place for sockets allows. Zero, in one of
+// [Config.Mounts], takes what the option of the same name says for all.
+type MountOptions struct {
+	CheckOrigin     []string      `conf:"check-origin" usage:"origins of pages that may connect: own for the host they ask for, conn for scheme, host and port they ask for, handler to ask the connect handler, off for all, or a list such as https://example.com,//*.example.org"`
+	Connect         string        `conf:"connect" usage:"who may open a socket: open for everybody, token for who has a valid one, handler for whom the connect handler lets in"`
+	ConnectInfo     []string      `conf:"connect-info" usage:"what handlers are told of a socket's request: any of peer_data, x_headers, uri, user_agent, trace_context_headers, sec_websocket_headers, auth_token"`
+	Compress        bool          `conf:"compress" usage:"compress messages of clients that offer permessage-deflate"`
+	Subprotocols    []string      `conf:"subprotocols" usage:"WebSocket subprotocols; a client that offers some must offer one of these; empty to ignore what it offers"`
+	WebSocketOnly   bool          `conf:"websocket-only" usage:"do not serve long-poll"`
+	LongPollWindow  time.Duration `conf:"longpoll-window" usage:"how long a long-poll request waits for messages"`
+	MaxFrameSize    int           `conf:"max-frame-size" usage:"most bytes of one frame of a client with its header, and of one long-poll request; a larger one is closed with 1009"`
+	MaxMessageSize  int           `conf:"max-fragmented-message-size" usage:"most bytes of one message of a client over all its fragments, inflated; a larger one is closed with 1009"`
+	Timeout         time.Duration `conf:"timeout" usage:"how long a socket may be silent; clients send a heartbeat each 30s, so less disconnects quiet ones"`
+	MaxJoins        int           `conf:"max-joins" usage:"most channels joined at once on one socket"`
+	PushesPerSecond int           `conf:"pushes-per-second" usage:"most messages a second of one socket, twice that in a burst; one that sends more is read more slowly"`
+}
+
+// Mount is a further place for sockets, with options of its own.
+type Mount struct {
+	Path string `conf:"path" usage:"where it is, such as /admin or /ws/:user_id: WebSockets are below it at /websocket, long-poll at /longpoll"`
+
+	MountOptions
+}
+
+// mount is the default one, at [socket.DefaultPath].
+func (s Sockets) mount() Mount { return Mount{Path: socket.DefaultPath, MountOptions: s.MountOptions} }
+
+// inherit takes what m does not say from the options for all.
+func (m Mount) inherit(all MountOptions) Mount {
+	m.CheckOrigin = orList(m.CheckOrigin, all.CheckOrigin)
+	m.Connect = cmp.Or(m.Connect, all.Connect)
+	m.ConnectInfo = orList(m.ConnectInfo, all.ConnectInfo)
+	m.Compress = m.Compress || all.Compress
+	m.Subprotocols = orList(m.Subprotocols, all.Subprotocols)
+	m.WebSocketOnly = m.WebSocketOnly || all.WebSocketOnly
+	m.LongPollWindow = cmp.Or(m.LongPollWindow, all.LongPollWindow)
+	m.MaxFrameSize = cmp.Or(m.MaxFrameSize, all.MaxFrameSize)
+	m.MaxMessageSize = cmp.Or(m.MaxMessageSize, all.MaxMessageSize)
+	m.Timeout = cmp.Or(m.Timeout, all.Timeout)
+	m.MaxJoins = cmp.Or(m.MaxJoins, all.MaxJoins)
+	m.PushesPerSecond = cmp.Or(m.PushesPerSecond, all.PushesPerSecond)
+	return m
+}
+
+func orList(list, otherwise []string) []string {
+	if len(list) > 0 {
+		return list
+	}
+	return otherwise
+}
+
+// mounts are all of an edge: the default one, unless another takes its path,
+// and those that were configured.
+func (c Config) mounts() []Mount {
+	all := []Mount{c.Sockets.mount()}
+	for _, m := range c.Mounts {
+		m = m.inherit(c.MountOptions)
+		if m.Path == socket.DefaultPath {
+			all[0] = m
+		} else {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// Bounds of what an operator may set.
+const (
+	minTimeout    = time.Second
+	maxFrameBytes = 8 << 20 // half of what a message in the mesh may hold
+	minFrameBytes = 1 << 10
+)
+
+// validate reports everything that is wrong with a mount. The options for all
+// are reported without its path.
+func (m Mount) validate() error {
+	var errs []error
+	prefix := ""
+	if m.Path != socket.DefaultPath {
+		prefix = fmt.Sprintf("mount %q: ", m.Path)
+	}
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(prefix+format, args...))
+		}
+	}
+	if err := socket.CheckPath(m.Path); err != nil {
+		check(false, "%v", err)
+	}
+	if _, err := admit.ParseOrigins(m.CheckOrigin); err != nil {
+		check(false, "check-origin: %v", err)
+	}
+	check(slices.Contains(admit.Connects(), m.Connect), "connect: %q is none of open, token and handler", m.Connect)
+	for _, part := range m.ConnectInfo {
+		check(slices.Contains(callout.ConnectInfoParts(), part), "connect-info: %q is none of %v", part, callout.ConnectInfoParts())
+	}
+	check(m.LongPollWindow >= minTimeout, "longpoll-window: must be at least %s, got %s", minTimeout, m.LongPollWindow)
+	for _, size := range []struct {
+		name  string
+		bytes int
+	}{{"max-frame-size", m.MaxFrameSize}, {"max-fragmented-message-size", m.MaxMessageSize}} {
+		check(size.bytes >= minFrameBytes && size.bytes <= maxFrameBytes,
+			"%s: must be %d to %d, got %d", size.name, minFrameBytes, maxFrameBytes, size.bytes)
+	}
+	check(m.Timeout >= minTimeout, "timeout: must be at least %s, got %s", minTimeout, m.Timeout)
+	check(m.MaxJoins >= 1, "max-joins: must be at least 1, got %d", m.MaxJoins)
+	check(m.PushesPerSecond >= 0, "pushes-per-second: must not be negative, got %d", m.PushesPerSecond)
+	return errors.Join(errs...)
+}
