@@ -4,10 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
+	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/pkg/token"
+	"github.com/skein-mesh/skein/services/edge/admit"
+	"github.com/skein-mesh/skein/services/edge/callout"
+	"github.com/skein-mesh/skein/services/edge/longpoll"
+	"github.com/skein-mesh/skein/services/edge/people"
 	"github.com/skein-mesh/skein/services/edge/session"
 	"github.com/skein-mesh/skein/services/edge/socket"
 )
@@ -23,24 +31,32 @@ type Config struct {
 	Demo        bool     `conf:"demo" usage:"serve the demo page at /"`
 
 	Sockets
+	namespace.Settings
 	Draining
 	telemetry.Config
 }
 
-// Sockets bounds client sockets.
+// Sockets bounds client sockets and says who may have one.
 type Sockets struct {
-	CheckOrigin   []string      `conf:"check-origin" usage:"origins of pages that may connect: own for the host they ask for, off for all, or a list such as https://example.com,//*.example.org"`
+	MountOptions
+
+	Mounts        []Mount       `conf:"mounts" usage:"further places for sockets beside /socket, as a list of mappings; what one does not say it takes from the options of the same names"`
 	OutboxBytes   int           `conf:"outbox-bytes" usage:"bytes that may wait for one socket; one that stays over it for 2s, takes nothing at twice as much, or reaches eight times as much is closed with 1013"`
 	SendBuffer    int           `conf:"send-buffer" usage:"bytes of the kernel's send buffer of one socket"`
-	MaxFrameSize  int           `conf:"max-frame-size" usage:"most bytes of one message of a client; a larger one is closed with 1009"`
-	MaxJoins      int           `conf:"max-joins" usage:"most channels joined at once on one socket"`
 	MaxUnanswered int           `conf:"max-unanswered" usage:"most pushes of one socket without an answer; then it is not read until one comes"`
 	SocketsPerIP  int           `conf:"sockets-per-ip" usage:"most sockets of one address; 0 for no limit"`
-	Timeout       time.Duration `conf:"timeout" usage:"how long a socket may be silent; clients send a heartbeat each 30s, so less disconnects quiet ones"`
 	Handshake     time.Duration `conf:"handshake-timeout" usage:"how long a connection may take for its request"`
+	ConnectInfo   []string      `conf:"connect-info" usage:"what handlers are told of a socket's request: any of peer_data, x_headers, uri, user_agent, trace_context_headers, sec_websocket_headers, auth_token"`
+	RefuseAfter   int           `conf:"refuse-after" usage:"refusals of one address within 10s after which further ones are answered late; 0 answers all at once"`
+	RefuseDelay   time.Duration `conf:"refuse-delay" usage:"how late those are answered, so that clients without backoff have one"`
+	JoinRefusal   time.Duration `conf:"join-refusal-delay" usage:"how late a refused join is answered"`
 	Engine        string        `conf:"engine" usage:"how sockets are held: auto for epoll where it is possible, or portable"`
 	Writer        string        `conf:"writer" usage:"how the epoll engine writes: auto for io_uring where kernel and container allow it, write for write(2), or uring to be warned when it has to be write(2)"`
 	Loops         int           `conf:"loops" usage:"epoll loops; 0 for one for each two processors"`
+
+	TokenGrace       time.Duration `conf:"token-grace" usage:"how long a channel goes on after its token expired, so that the client can push a fresh one"`
+	PresenceInterval time.Duration `conf:"presence-interval" usage:"least time between two presence_diff of a topic"`
+	token.Config
 }
 
 // Draining says how an edge stops.
@@ -52,7 +68,7 @@ type Draining struct {
 
 // Default works on one machine, beside a router with its defaults.
 func Default() Config {
-	limits, sessions := socket.Defaults(), session.DefaultLimits()
+	limits, mount, sessions := socket.Defaults(), socket.DefaultMount(), session.DefaultLimits()
 	return Config{
 		Listen:      "127.0.0.1:4000",
 		Admin:       "127.0.0.1:4001",
@@ -60,27 +76,34 @@ func Default() Config {
 		Routers:     []string{"127.0.0.1:5000"},
 		UplinkBytes: 16 << 20,
 		Sockets: Sockets{
-			CheckOrigin:   []string{originOwn},
-			OutboxBytes:   limits.OutboxBytes,
-			SendBuffer:    limits.SendBuffer,
-			MaxFrameSize:  limits.FrameBytes,
-			MaxJoins:      sessions.Channels,
-			MaxUnanswered: sessions.Unanswered,
-			Timeout:       limits.Idle,
-			Handshake:     limits.Handshake,
-			Engine:        string(socket.Auto),
-			Writer:        string(socket.AutoWriter),
+			MountOptions: MountOptions{
+				CheckOrigin:     []string{admit.OriginOwn},
+				Connect:         admit.ConnectOpen,
+				LongPollWindow:  longpoll.Defaults().Window,
+				MaxFrameSize:    mount.FrameBytes,
+				MaxMessageSize:  mount.MessageBytes,
+				Timeout:         mount.Idle,
+				MaxJoins:        sessions.Channels,
+				PushesPerSecond: sessions.Rate,
+			},
+			OutboxBytes:      limits.OutboxBytes,
+			SendBuffer:       limits.SendBuffer,
+			MaxUnanswered:    sessions.Unanswered,
+			Handshake:        limits.Handshake,
+			ConnectInfo:      callout.Parts(),
+			RefuseAfter:      admit.DefaultRefuseAfter,
+			RefuseDelay:      admit.DefaultRefuseDelay,
+			Engine:           string(socket.Auto),
+			Writer:           string(socket.AutoWriter),
+			TokenGrace:       sessions.Grace,
+			PresenceInterval: people.Default("", 0).Interval,
+			Config:           token.Default(),
 		},
+		Settings: namespace.DefaultSettings(),
 		Draining: Draining{Delay: 500 * time.Millisecond, Spread: limits.Drain, Wait: limits.CloseWait},
 		Config:   telemetry.Default(),
 	}
 }
-
-// Bounds of what an operator may set.
-const (
-	minTimeout    = time.Second
-	maxFrameBytes = 8 << 20 // half of what a message in the mesh may hold
-)
 
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
@@ -107,20 +130,43 @@ func (c Config) Validate() error {
 		check(r != "", "routers: an address is empty")
 	}
 	check(c.UplinkBytes >= 1<<20, "uplink-bytes: must be at least %d, got %d", 1<<20, c.UplinkBytes)
-	errs = append(errs, c.Sockets.validate(check), c.Draining.validate(), c.Config.Validate())
+	c.Sockets.validate(check)
+	errs = append(errs, c.validateMounts(check), c.Draining.validate(), c.Sockets.Config.Validate(), c.Settings.Validate(), c.Config.Validate())
 	return errors.Join(errs...)
 }
 
-func (s Sockets) validate(check func(ok bool, format string, args ...any)) error {
+func (c Config) validateMounts(check func(ok bool, format string, args ...any)) error {
+	errs := []error{c.Sockets.mount().validate()}
+	seen := map[string]bool{}
+	for _, m := range c.Mounts {
+		check(!seen[m.Path], "mounts: %q is given twice", m.Path)
+		seen[m.Path] = true
+		if m = m.inherit(c.MountOptions); m.Path != socket.DefaultPath {
+			errs = append(errs, m.validate())
+		}
+	}
+	for _, m := range c.mounts() {
+		asks := m.Connect == admit.ConnectHandler || slices.Contains(m.CheckOrigin, admit.OriginHandler)
+		check(!asks || c.ConnectHandler != "", "mount %q: it asks a handler: connect-handler says which", m.Path)
+		check(m.Connect != admit.ConnectToken || c.Sockets.Config.HasKeys(), "mount %q: it wants tokens: token-keys or token-jwks is needed to check them", m.Path)
+	}
+	return errors.Join(errs...)
+}
+
+func (s Sockets) validate(check func(ok bool, format string, args ...any)) {
 	check(s.OutboxBytes >= 1<<10, "outbox-bytes: must be at least 1024, got %d", s.OutboxBytes)
 	check(s.SendBuffer >= 1<<10, "send-buffer: must be at least 1024, got %d", s.SendBuffer)
-	check(s.MaxFrameSize >= 1<<10 && s.MaxFrameSize <= maxFrameBytes,
-		"max-frame-size: must be 1024 to %d, got %d", maxFrameBytes, s.MaxFrameSize)
-	check(s.MaxJoins >= 1, "max-joins: must be at least 1, got %d", s.MaxJoins)
 	check(s.MaxUnanswered >= 1, "max-unanswered: must be at least 1, got %d", s.MaxUnanswered)
 	check(s.SocketsPerIP >= 0, "sockets-per-ip: must not be negative, got %d", s.SocketsPerIP)
-	check(s.Timeout >= minTimeout, "timeout: must be at least %s, got %s", minTimeout, s.Timeout)
 	check(s.Handshake > 0, "handshake-timeout: must be positive, got %s", s.Handshake)
+	for _, part := range s.ConnectInfo {
+		check(slices.Contains(callout.Parts(), part), "connect-info: %q is none of %s", part, strings.Join(callout.Parts(), ", "))
+	}
+	check(s.RefuseAfter >= 0, "refuse-after: must not be negative, got %d", s.RefuseAfter)
+	check(s.RefuseDelay >= 0, "refuse-delay: must not be negative, got %s", s.RefuseDelay)
+	check(s.JoinRefusal >= 0, "join-refusal-delay: must not be negative, got %s", s.JoinRefusal)
+	check(s.TokenGrace >= 0, "token-grace: must not be negative, got %s", s.TokenGrace)
+	check(s.PresenceInterval > 0, "presence-interval: must be positive, got %s", s.PresenceInterval)
 	check(s.Loops >= 0, "loops: must not be negative, got %d", s.Loops)
 	switch socket.Engine(s.Engine) {
 	case socket.Auto, socket.Portable:
@@ -132,8 +178,6 @@ func (s Sockets) validate(check func(ok bool, format string, args ...any)) error
 	default:
 		check(false, "writer: %q is none of auto, write and uring", s.Writer)
 	}
-	_, err := parseOrigins(s.CheckOrigin)
-	return err
 }
 
 func (d Draining) validate() error {
@@ -151,9 +195,10 @@ func (d Draining) validate() error {
 // limits are those of package socket.
 func (c Config) limits() socket.Limits {
 	l := socket.Defaults()
-	l.OutboxBytes, l.SendBuffer, l.PerIP = c.OutboxBytes, c.SendBuffer, c.SocketsPerIP
-	l.FrameBytes, l.MessageBytes = c.MaxFrameSize, c.MaxFrameSize
-	l.Idle, l.Handshake = c.Timeout, c.Handshake
+	l.OutboxBytes, l.SendBuffer, l.Handshake = c.OutboxBytes, c.SendBuffer, c.Handshake
+	for _, m := range c.mounts() {
+		l.BodyBytes = max(l.BodyBytes, m.MaxFrameSize)
+	}
 	// Zero means the default there and "at once" here.
 	l.Drain, l.CloseWait = max(c.Spread, 1), max(c.Wait, 1)
 	return l

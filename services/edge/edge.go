@@ -13,13 +13,16 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
+	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/pkg/ring"
 	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/pkg/token"
 	"github.com/skein-mesh/skein/pkg/version"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
+	"github.com/skein-mesh/skein/services/edge/callout"
 	"github.com/skein-mesh/skein/services/edge/hub"
+	"github.com/skein-mesh/skein/services/edge/people"
 	"github.com/skein-mesh/skein/services/edge/report"
-	"github.com/skein-mesh/skein/services/edge/session"
 	"github.com/skein-mesh/skein/services/edge/socket"
 	"github.com/skein-mesh/skein/services/edge/uplink"
 )
@@ -41,12 +44,18 @@ type Edge struct {
 	cfg         Config
 	deps        Deps
 	incarnation uint64
+	addresses   *socket.Addresses
 	hub         *hub.Hub
 	uplink      *uplink.Uplink
+	callout     *callout.Callout
+	tokens      *token.Verifier
+	people      *people.Tracker
+	places      []*place
 	sockets     *socket.Server
 	reporter    *report.Reporter
 
-	draining atomic.Bool
+	connections atomic.Uint64 // ids handed out so far
+	draining    atomic.Bool
 }
 
 // New returns an edge that does nothing yet. cfg must be valid; an empty id is
@@ -55,41 +64,70 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 	if cfg.ID == "" {
 		cfg.ID = cluster.NewID()
 	}
-	e := &Edge{cfg: cfg, deps: deps, incarnation: cluster.NewIncarnation()}
-	tel := deps.Telemetry
-	e.uplink = uplink.New(uplink.Config{
-		ID: cfg.ID, Incarnation: e.incarnation, Version: version.Version, Seeds: cfg.Routers, QueueBytes: cfg.UplinkBytes,
-	}, uplink.Deps{Dial: deps.Dial, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer})
-	var err error
-	if e.hub, err = hub.New(e.uplink, cfg.ID, tel.Meter); err != nil {
+	e := &Edge{cfg: cfg, deps: deps, incarnation: cluster.NewIncarnation(), addresses: socket.NewAddresses(cfg.SocketsPerIP)}
+	if err := e.newParts(); err != nil {
 		return nil, err
 	}
-	sessions, err := session.NewShared(e.hub, e.uplink,
-		session.Limits{Channels: cfg.MaxJoins, Unanswered: cfg.MaxUnanswered}, tel.Meter)
+	names, err := namespace.NewSet(cfg.Namespaces)
 	if err != nil {
 		return nil, err
 	}
-	allowed, err := parseOrigins(cfg.CheckOrigin)
-	if err != nil {
-		return nil, err
+	var mounts []socket.Mount
+	for _, m := range cfg.mounts() {
+		p, err := e.newPlace(m, names)
+		if err != nil {
+			return nil, err
+		}
+		e.places = append(e.places, p)
+		mounts = append(mounts, p.sockets())
 	}
 	e.sockets = socket.New(socket.Options{
-		Listener: deps.Clients,
-		Origin:   func(r *socket.Request) bool { return allowed.allow(r.Origin, r.Host) },
-		Open:     func(c *socket.Conn, _ *socket.Request) socket.Handler { return session.New(c, sessions) },
-		Fallback: deps.Page,
-		Limits:   cfg.limits(),
-		Engine:   socket.Engine(cfg.Engine),
-		Writer:   socket.Writer(cfg.Writer),
-		Loops:    cfg.Loops,
-		Log:      tel.Log,
-		Meter:    tel.Meter,
-	})
-	e.reporter = report.New(report.Deps{
-		Members: e.uplink.PresenceMembers, Sample: e.sample, Dial: deps.Dial, Usage: deps.Usage, Log: tel.Log,
+		Listener:  deps.Clients,
+		Mounts:    mounts,
+		Fallback:  e.pages(),
+		Addresses: e.addresses,
+		NextID:    e.nextID,
+		Limits:    cfg.limits(),
+		Engine:    socket.Engine(cfg.Engine),
+		Writer:    socket.Writer(cfg.Writer),
+		Loops:     cfg.Loops,
+		Log:       deps.Telemetry.Log,
+		Meter:     deps.Telemetry.Meter,
 	})
 	return e, nil
 }
+
+// newParts makes what all mounts share.
+func (e *Edge) newParts() error {
+	tel, cfg := e.deps.Telemetry, e.cfg
+	e.uplink = uplink.New(uplink.Config{
+		ID: cfg.ID, Incarnation: e.incarnation, Version: version.Version, Seeds: cfg.Routers, QueueBytes: cfg.UplinkBytes,
+	}, uplink.Deps{Dial: e.deps.Dial, Calls: calls{e}, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer})
+	var err error
+	if e.hub, err = hub.New(e.uplink, cfg.ID, tel.Meter); err != nil {
+		return err
+	}
+	asking := callout.Default(cfg.ID)
+	asking.ConnectInfo, asking.ConnectTimeout = cfg.ConnectInfo, cfg.ConnectTimeout
+	if e.callout, err = callout.New(asking, callout.Deps{Routers: e.uplink, Dial: e.deps.Dial, Log: tel.Log, Meter: tel.Meter}); err != nil {
+		return err
+	}
+	if e.tokens, err = token.New(cfg.Sockets.Config, tel.Log, tel.Meter); err != nil {
+		return err
+	}
+	tracking := people.Default(cfg.ID, e.incarnation)
+	tracking.Interval = cfg.PresenceInterval
+	e.people, err = people.New(tracking, people.Deps{
+		Members: e.uplink.PresenceMembers, Dial: e.deps.Dial, Deliver: e.hub.Deliver, Log: tel.Log, Meter: tel.Meter,
+	})
+	e.reporter = report.New(report.Deps{
+		Members: e.uplink.PresenceMembers, Sample: e.sample, Dial: e.deps.Dial, Usage: e.deps.Usage, Log: tel.Log,
+	})
+	return err
+}
+
+// nextID is the id of a connection, unique over all transports, from 1.
+func (e *Edge) nextID() uint64 { return e.connections.Add(1) }
 
 // ID of the edge.
 func (e *Edge) ID() string { return e.cfg.ID }
@@ -129,6 +167,9 @@ func (e *Edge) Run(ctx context.Context) error {
 	components = append(components,
 		lifecycle.Func(func(ctx context.Context) error { return e.uplink.Run(ctx, e.hub) }),
 		e.hub,
+		e.tokens,
+		e.callout,
+		e.people,
 		e.reporter,
 		lifecycle.Func(e.serve),
 	)
@@ -144,8 +185,9 @@ func (e *Edge) serve(ctx context.Context) error {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer context.AfterFunc(ctx, func() {
-		e.deps.Telemetry.Log.InfoContext(ctx, "draining", "sockets", e.sockets.Count())
+		e.deps.Telemetry.Log.InfoContext(ctx, "draining", "connections", e.count())
 		e.draining.Store(true)
+		e.people.Moving()
 		e.reporter.Changed()
 		select {
 		case <-life.Done():
@@ -153,7 +195,24 @@ func (e *Edge) serve(ctx context.Context) error {
 			stop()
 		}
 	})()
-	return e.sockets.Run(life)
+	transports := []lifecycle.Component{e.sockets} // stops last: it also serves the requests of the others
+	for _, p := range e.places {
+		if p.polls != nil {
+			transports = append(transports, p.polls)
+		}
+	}
+	return lifecycle.Run(life, transports...)
+}
+
+// count is the number of connections over all transports.
+func (e *Edge) count() int {
+	n := e.sockets.Count()
+	for _, p := range e.places {
+		if p.polls != nil {
+			n += p.polls.Count()
+		}
+	}
+	return n
 }
 
 // sample is the edge's load now, but for what the reporter adds.
@@ -166,7 +225,7 @@ func (e *Edge) sample() *presencev1.Edge {
 		Version:     version.Version,
 		State:       e.state(),
 		Address:     e.deps.Clients.Addr().String(),
-		Connections: uint64(e.sockets.Count()), //nolint:gosec // not negative
+		Connections: uint64(e.count()), //nolint:gosec // not negative
 		Channels:    uint64(max(stats.Subscribers, 0)),
 		Topics:      uint64(max(stats.Topics, 0)),
 		Deliveries:  stats.Delivered,

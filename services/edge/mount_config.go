@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/skein-mesh/skein/services/edge/admit"
-	"github.com/skein-mesh/skein/services/edge/callout"
 	"github.com/skein-mesh/skein/services/edge/socket"
 )
 
@@ -17,7 +16,6 @@ import (
 type MountOptions struct {
 	CheckOrigin     []string      `conf:"check-origin" usage:"origins of pages that may connect: own for the host they ask for, conn for scheme, host and port they ask for, handler to ask the connect handler, off for all, or a list such as https://example.com,//*.example.org"`
 	Connect         string        `conf:"connect" usage:"who may open a socket: open for everybody, token for who has a valid one, handler for whom the connect handler lets in"`
-	ConnectInfo     []string      `conf:"connect-info" usage:"what handlers are told of a socket's request: any of peer_data, x_headers, uri, user_agent, trace_context_headers, sec_websocket_headers, auth_token"`
 	Compress        bool          `conf:"compress" usage:"compress messages of clients that offer permessage-deflate"`
 	Subprotocols    []string      `conf:"subprotocols" usage:"WebSocket subprotocols; a client that offers some must offer one of these; empty to ignore what it offers"`
 	WebSocketOnly   bool          `conf:"websocket-only" usage:"do not serve long-poll"`
@@ -43,7 +41,6 @@ func (s Sockets) mount() Mount { return Mount{Path: socket.DefaultPath, MountOpt
 func (m Mount) inherit(all MountOptions) Mount {
 	m.CheckOrigin = orList(m.CheckOrigin, all.CheckOrigin)
 	m.Connect = cmp.Or(m.Connect, all.Connect)
-	m.ConnectInfo = orList(m.ConnectInfo, all.ConnectInfo)
 	m.Compress = m.Compress || all.Compress
 	m.Subprotocols = orList(m.Subprotocols, all.Subprotocols)
 	m.WebSocketOnly = m.WebSocketOnly || all.WebSocketOnly
@@ -105,9 +102,6 @@ func (m Mount) validate() error {
 		check(false, "check-origin: %v", err)
 	}
 	check(slices.Contains(admit.Connects(), m.Connect), "connect: %q is none of open, token and handler", m.Connect)
-	for _, part := range m.ConnectInfo {
-		check(slices.Contains(callout.ConnectInfoParts(), part), "connect-info: %q is none of %v", part, callout.ConnectInfoParts())
-	}
 	check(m.LongPollWindow >= minTimeout, "longpoll-window: must be at least %s, got %s", minTimeout, m.LongPollWindow)
 	for _, size := range []struct {
 		name  string

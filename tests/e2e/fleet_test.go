@@ -39,8 +39,8 @@ type edge struct {
 	listen string
 }
 
-// startFleet starts a fleet that ends with the test.
-func startFleet(t *testing.T) *fleet {
+// startFleet starts a fleet that ends with the test. Its edges get the flags.
+func startFleet(t *testing.T, edgeFlags ...string) *fleet {
 	t.Helper()
 	f := &fleet{}
 	// Every router knows all seeds, so that each may be restarted.
@@ -62,7 +62,7 @@ func startFleet(t *testing.T) *fleet {
 	for _, id := range []string{"edge-a", "edge-b"} {
 		a := process.Addresses(t, 3)
 		args := []string{"--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", strings.Join(f.grpc(), ",")}
-		e := &edge{newProcess(t, id, "skein-edge", a[1], args...), a[0]}
+		e := &edge{newProcess(t, id, "skein-edge", a[1], append(args, edgeFlags...)...), a[0]}
 		f.edges = append(f.edges, e)
 		e.Start(t)
 	}

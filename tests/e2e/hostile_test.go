@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	gopsutil "github.com/shirou/gopsutil/v4/process"
+
 	"github.com/skein-mesh/skein/tests/process"
 	"github.com/skein-mesh/skein/tests/wsclient"
 )
@@ -89,11 +91,9 @@ func (n *neighbour) undisturbed(t *testing.T) {
 // TestHostileClientsDisturbNobody runs one attack after another on an edge
 // while neighbours talk.
 func TestHostileClientsDisturbNobody(t *testing.T) {
-	f := startFleet(t)
-	for _, attack := range []struct {
-		name string
-		run  func(*testing.T, *fleet)
-	}{
+	f := startFleet(t, "--compress", "--sockets-per-ip", "1500", "--longpoll-window", "1s")
+	before := f.edges[0].memory(t)
+	for _, attack := range append([]attack{
 		{"garbage", garbage},
 		{"broken frames", brokenFrames},
 		{"oversized frame", oversizedFrame},
@@ -105,7 +105,7 @@ func TestHostileClientsDisturbNobody(t *testing.T) {
 		{"sockets that vanish", vanish},
 		{"flood of joins", joinFlood},
 		{"names that hurt logs", hostileNames},
-	} {
+	}, furtherAttacks()...) {
 		t.Run(attack.name, func(t *testing.T) {
 			n := newNeighbour(t, f.edges[0])
 			attack.run(t, f)
@@ -114,6 +114,29 @@ func TestHostileClientsDisturbNobody(t *testing.T) {
 			newcomer.join(t, "room:newcomer")
 		})
 	}
+	if grown := f.edges[0].memory(t) - before; grown > 256<<20 {
+		t.Errorf("the edge grew by %d MiB", grown>>20)
+	}
+}
+
+// attack is something that no honest client does.
+type attack struct {
+	name string
+	run  func(*testing.T, *fleet)
+}
+
+// memory is what the edge's process has in memory, in bytes.
+func (e *edge) memory(t *testing.T) int64 {
+	t.Helper()
+	p, err := gopsutil.NewProcess(int32(e.Cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := p.MemoryInfo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(info.RSS)
 }
 
 // expectEnd fails unless the server ends the socket with one of the codes.

@@ -115,6 +115,16 @@ func (u *Uplink) Ready() bool {
 	return u.core.ready
 }
 
+// Routers returns the routers that are known. The slice belongs to the caller.
+func (u *Uplink) Routers() []cluster.Member { return u.core.members(cluster.RoleRouter) }
+
+// Owner returns the id of the router that owns a topic under the adopted view,
+// "" without one.
+func (u *Uplink) Owner(topic string) string {
+	_, view := u.View()
+	return view.Owner(topic)
+}
+
 // PresenceMembers returns the presence instances that routers know.
 func (u *Uplink) PresenceMembers() []cluster.Member { return u.core.members(cluster.RolePresence) }
 
