@@ -43,13 +43,6 @@ const (
 // it, such as opaque bytes in V1. Each is encoded at its first call, once for
 // all subscribers.
 func (m *Message) Frame(f Format) (wsframe.Frame, bool) {
-	if f == (Format{}) && m.plain.state == encoded { // small enough to be inlined
-		return m.plain.frame, true
-	}
-	return m.variant(f)
-}
-
-func (m *Message) variant(f Format) (wsframe.Frame, bool) {
 	v := &m.plain
 	if f != (Format{}) {
 		v = m.other(f)
