@@ -26,6 +26,8 @@ type mesh struct {
 	wants   []string
 	drops   []string
 	pending []publish
+
+	world func() bool // answers what else is asked, see settle; nil for nothing
 }
 
 type publish struct {
@@ -127,6 +129,9 @@ func (m *mesh) settle(clients ...*client) {
 			m.hub.Deliver(p.broadcast)
 			p.done(nil)
 			moved = true
+		}
+		if m.world != nil {
+			moved = m.world() || moved
 		}
 	}
 }
