@@ -30,7 +30,7 @@ func TestDecodeText(t *testing.T) {
 			message(phx.Text(strings.Repeat("r", phx.MaxRefLen-2)), `"1"`, `"t"`, `"e"`, `{}`)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := phx.DecodeText([]byte(c.in))
+			got, err := phx.V2.Decode([]byte(c.in), false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +115,7 @@ func TestDecodeTextRefuses(t *testing.T) {
 		"ref too long":                `["1",` + strings.Repeat("1", phx.MaxRefLen+1) + `,"t","e",{}]`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			if m, err := phx.DecodeText([]byte(in)); !errors.Is(err, phx.ErrMalformed) {
+			if m, err := phx.V2.Decode([]byte(in), false); !errors.Is(err, phx.ErrMalformed) {
 				t.Errorf("got %.200q, %v", m.Payload, err)
 			}
 		})
@@ -134,7 +134,7 @@ func TestDecodeBinary(t *testing.T) {
 		{"names to escape", "\x00\x01\x01\x02\x02\"\\a\ncdx", message(`"\""`, `"\\"`, `"a\u000a"`, `"cd"`, "x")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := phx.DecodeBinary([]byte(c.in))
+			got, err := phx.V2.Decode([]byte(c.in), true)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +157,7 @@ func TestDecodeBinaryRefuses(t *testing.T) {
 		"topic not UTF-8":    "\x00\x01\x01\x01\x0112\xffe",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if m, err := phx.DecodeBinary([]byte(in)); !errors.Is(err, phx.ErrMalformed) {
+			if m, err := phx.V2.Decode([]byte(in), true); !errors.Is(err, phx.ErrMalformed) {
 				t.Errorf("got %.200q, %v", m.Payload, err)
 			}
 		})
@@ -186,8 +186,8 @@ func TestDecodeAllocatesOnce(t *testing.T) {
 	text := []byte(`["1","23","room:lobby","new_msg",{"body":"hello, world"}]`)
 	binary := []byte("\x00\x01\x02\x0a\x07123room:lobbynew_msg\x01\x02\x03")
 	for name, decode := range map[string]func() error{
-		"text":   func() error { _, err := phx.DecodeText(text); return err },
-		"binary": func() error { _, err := phx.DecodeBinary(binary); return err },
+		"text":   func() error { _, err := phx.V2.Decode(text, false); return err },
+		"binary": func() error { _, err := phx.V2.Decode(binary, true); return err },
 	} {
 		var err error
 		if n := testing.AllocsPerRun(100, func() { err = errors.Join(err, decode()) }); n > 1 || err != nil {
@@ -201,7 +201,7 @@ func BenchmarkDecodeText(b *testing.B) {
 	b.SetBytes(int64(len(in)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := phx.DecodeText(in); err != nil {
+		if _, err := phx.V2.Decode(in, false); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -23,18 +23,22 @@ const (
 // frame: longer than 255 bytes, or a ref that is an array or object.
 var ErrHeader = errors.New("phx: unfit for the header of a binary frame")
 
+// ErrBinary is returned for an opaque payload that the clients of a version
+// cannot be given.
+var ErrBinary = errors.New("phx: no binary frame of that kind in this version")
+
 const maxHeaderField = 255 // its length is one byte
 
 const empty = "{}"
 
 // OK is the reply with status ok and an empty response.
-func OK(joinRef, ref, topic Term) wsframe.Frame {
-	return textReply(address{joinRef, ref, topic}, StatusOK, empty)
+func (v Version) OK(joinRef, ref, topic Term) wsframe.Frame {
+	return textReply(v, address{joinRef, ref, topic}, StatusOK, empty)
 }
 
 // Refusal is the reply with status error and the response {"reason": reason}.
-func Refusal(joinRef, ref, topic Term, reason string) wsframe.Frame {
-	return textReply(address{joinRef, ref, topic}, StatusError, because(reason))
+func (v Version) Refusal(joinRef, ref, topic Term, reason string) wsframe.Frame {
+	return textReply(v, address{joinRef, ref, topic}, StatusError, because(reason))
 }
 
 // Reply answers a message of a client.
@@ -47,10 +51,13 @@ type Reply struct {
 	Binary   bool
 }
 
-// Frame encodes r.
-func (r Reply) Frame() (wsframe.Frame, error) {
+// Reply encodes r. It fails with [ErrHeader] or [ErrBinary].
+func (v Version) Reply(r Reply) (wsframe.Frame, error) {
 	if !r.Binary {
-		return textReply(address{r.JoinRef, r.Ref, r.Topic}, r.Status, r.Response), nil
+		return textReply(v, address{r.JoinRef, r.Ref, r.Topic}, r.Status, r.Response), nil
+	}
+	if v != V2 {
+		return wsframe.Frame{}, ErrBinary
 	}
 	joinRef, ok1 := r.JoinRef.header()
 	ref, ok2 := r.Ref.header()
@@ -71,37 +78,48 @@ type Push struct {
 	Binary  bool
 }
 
-// Frame encodes p.
-func (p Push) Frame() (wsframe.Frame, error) {
+// Push encodes p. It fails with [ErrHeader] or [ErrBinary].
+func (v Version) Push(p Push) (wsframe.Frame, error) {
 	if !p.Binary {
-		return textEvent(address{p.JoinRef, Null, p.Topic}, p.Event, p.Payload), nil
+		return textEvent(v, address{p.JoinRef, Null, p.Topic}, p.Event, p.Payload), nil
 	}
 	joinRef, ok1 := p.JoinRef.header()
 	topic, ok2 := p.Topic.header()
-	if !ok1 || !ok2 {
+	switch {
+	case v == V1:
+		return wsframe.Frame{}, ErrBinary
+	case !ok1 || !ok2:
 		return wsframe.Frame{}, ErrHeader
+	case v == Supabase:
+		return userBroadcast(topic, p.Event, p.Payload)
 	}
 	return binaryFrame(pushKind, p.Payload, joinRef, topic, p.Event)
 }
 
 // Broadcast encodes b, which must be valid: the same frame for every subscriber.
-func Broadcast(b channel.Broadcast) wsframe.Frame {
-	if b.Binary {
-		return packBinary(broadcastKind, b.Payload, b.Topic, b.Event)
+// It fails with [ErrBinary].
+func (v Version) Broadcast(b channel.Broadcast) (wsframe.Frame, error) {
+	switch {
+	case !b.Binary:
+		return textEvent(v, address{Null, Null, Text(b.Topic)}, b.Event, b.Payload), nil
+	case v == V1:
+		return wsframe.Frame{}, ErrBinary
+	case v == Supabase:
+		return userBroadcast(b.Topic, b.Event, b.Payload)
 	}
-	return textEvent(address{Null, Null, Text(b.Topic)}, b.Event, b.Payload)
+	return binaryFrame(broadcastKind, b.Payload, b.Topic, b.Event)
 }
 
 // Close tells a client that its channel ended as it should. The join_ref stands
 // in both slots.
-func Close(joinRef, topic Term) wsframe.Frame {
-	return textEvent(address{joinRef, joinRef, topic}, channel.EventClose, empty)
+func (v Version) Close(joinRef, topic Term) wsframe.Frame {
+	return textEvent(v, address{joinRef, joinRef, topic}, channel.EventClose, empty)
 }
 
 // Error tells a client that its channel broke; it will join again. The join_ref
 // stands in both slots.
-func Error(joinRef, topic Term, reason string) wsframe.Frame {
-	return textEvent(address{joinRef, joinRef, topic}, channel.EventError, because(reason))
+func (v Version) Error(joinRef, topic Term, reason string) wsframe.Frame {
+	return textEvent(v, address{joinRef, joinRef, topic}, channel.EventError, because(reason))
 }
 
 // because is the payload of whatever has a reason.
@@ -110,51 +128,62 @@ func because(reason string) []byte {
 	return append(appendQuoted(append(b, `{"reason":`...), reason), '}')
 }
 
-// address is where every text frame begins.
+// address is what every text frame has around its event and payload.
 type address struct{ joinRef, ref, topic Term }
 
-func (a address) len() int { return len(`[,,,`) + len(a.joinRef) + len(a.ref) + len(a.topic) }
+func (a address) len(v Version) int {
+	n := len(a.ref) + len(a.topic)
+	if v == V1 {
+		return n + len(`{"topic":,"event":,"payload":,"ref":}`)
+	}
+	return n + len(a.joinRef) + len(`[,,,,]`)
+}
 
-func (a address) appendTo(f []byte) []byte {
+// open begins a frame, until the payload.
+func (a address) open(v Version, f []byte, event string) []byte {
+	if v == V1 {
+		f = append(append(f, `{"topic":`...), a.topic...)
+		f = appendQuoted(append(f, `,"event":`...), event)
+		return append(f, `,"payload":`...)
+	}
 	f = append(append(f, '['), a.joinRef...)
 	f = append(append(f, ','), a.ref...)
 	f = append(append(f, ','), a.topic...)
-	return append(f, ',')
+	return append(appendQuoted(append(f, ','), event), ',')
 }
 
-func textReply[P ~string | ~[]byte](a address, status string, response P) wsframe.Frame {
-	const fixed = len(`"phx_reply",{"response":,"status":""}]`)
-	return wsframe.Build(wsframe.Text, a.len()+fixed+len(response)+len(status), func(f []byte) []byte {
-		f = append(a.appendTo(f), `"phx_reply",{"response":`...)
+// end is what follows the payload.
+func (a address) end(v Version, f []byte) []byte {
+	if v == V1 {
+		return append(append(append(f, `,"ref":`...), a.ref...), '}')
+	}
+	return append(f, ']')
+}
+
+func textReply[P ~string | ~[]byte](v Version, a address, status string, response P) wsframe.Frame {
+	const fixed = len(`"phx_reply"{"response":,"status":""}`)
+	return wsframe.Build(wsframe.Text, a.len(v)+fixed+len(response)+len(status), func(f []byte) []byte {
+		f = append(a.open(v, f, channel.EventReply), `{"response":`...)
 		f = append(f, response...)
-		f = append(f, `,"status":`...)
-		f = appendQuoted(f, status)
-		return append(f, "}]"...)
+		f = appendQuoted(append(f, `,"status":`...), status)
+		return a.end(v, append(f, '}'))
 	})
 }
 
-func textEvent[P ~string | ~[]byte](a address, event string, payload P) wsframe.Frame {
-	return wsframe.Build(wsframe.Text, a.len()+len(`"",]`)+len(event)+len(payload), func(f []byte) []byte {
-		f = append(appendQuoted(a.appendTo(f), event), ',')
-		f = append(f, payload...)
-		return append(f, ']')
+func textEvent[P ~string | ~[]byte](v Version, a address, event string, payload P) wsframe.Frame {
+	return wsframe.Build(wsframe.Text, a.len(v)+len(`""`)+len(event)+len(payload), func(f []byte) []byte {
+		return a.end(v, append(a.open(v, f, event), payload...))
 	})
 }
 
+// binaryFrame is the kind, one length byte for each field, the fields and the
+// payload.
 func binaryFrame(kind byte, payload []byte, fields ...string) (wsframe.Frame, error) {
+	size := 1 + len(payload)
 	for _, f := range fields {
 		if len(f) > maxHeaderField {
 			return wsframe.Frame{}, ErrHeader
 		}
-	}
-	return packBinary(kind, payload, fields...), nil
-}
-
-// packBinary is the kind, one length byte for each field, the fields and the
-// payload.
-func packBinary(kind byte, payload []byte, fields ...string) wsframe.Frame {
-	size := 1 + len(payload)
-	for _, f := range fields {
 		size += 1 + len(f)
 	}
 	return wsframe.Build(wsframe.Binary, size, func(b []byte) []byte {
@@ -166,5 +195,5 @@ func packBinary(kind byte, payload []byte, fields ...string) wsframe.Frame {
 			b = append(b, f...)
 		}
 		return append(b, payload...)
-	})
+	}), nil
 }

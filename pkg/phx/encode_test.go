@@ -19,8 +19,15 @@ func TestEncode(t *testing.T) {
 		one, two, topic = phx.Text("1"), phx.Text("2"), phx.Text("room:lobby")
 		long            = strings.Repeat("x", 256)
 	)
-	reply := func(r phx.Reply) func() (wsframe.Frame, error) { return r.Frame }
-	push := func(p phx.Push) func() (wsframe.Frame, error) { return p.Frame }
+	reply := func(r phx.Reply) func() (wsframe.Frame, error) {
+		return func() (wsframe.Frame, error) { return phx.V2.Reply(r) }
+	}
+	push := func(p phx.Push) func() (wsframe.Frame, error) {
+		return func() (wsframe.Frame, error) { return phx.V2.Push(p) }
+	}
+	broadcast := func(b channel.Broadcast) func() (wsframe.Frame, error) {
+		return func() (wsframe.Frame, error) { return phx.V2.Broadcast(b) }
+	}
 	sure := func(f wsframe.Frame) func() (wsframe.Frame, error) {
 		return func() (wsframe.Frame, error) { return f, nil }
 	}
@@ -30,14 +37,14 @@ func TestEncode(t *testing.T) {
 		op    wsframe.Opcode
 		want  string // empty: no frame
 	}{
-		{"ok", sure(phx.OK(one, two, topic)), wsframe.Text, `["1","2","room:lobby","phx_reply",{"response":{},"status":"ok"}]`},
-		{"refs as they came", sure(phx.OK(phx.Null, "42", "5")), wsframe.Text, `[null,42,5,"phx_reply",{"response":{},"status":"ok"}]`},
+		{"ok", sure(phx.V2.OK(one, two, topic)), wsframe.Text, `["1","2","room:lobby","phx_reply",{"response":{},"status":"ok"}]`},
+		{"refs as they came", sure(phx.V2.OK(phx.Null, "42", "5")), wsframe.Text, `[null,42,5,"phx_reply",{"response":{},"status":"ok"}]`},
 		{
-			"refusal", sure(phx.Refusal(phx.Null, two, topic, `the "reason"`)), wsframe.Text,
+			"refusal", sure(phx.V2.Refusal(phx.Null, two, topic, `the "reason"`)), wsframe.Text,
 			`[null,"2","room:lobby","phx_reply",{"response":{"reason":"the \"reason\""},"status":"error"}]`,
 		},
-		{"close", sure(phx.Close(one, topic)), wsframe.Text, `["1","1","room:lobby","phx_close",{}]`},
-		{"error", sure(phx.Error(phx.Null, topic, "channel_crash")), wsframe.Text, `[null,null,"room:lobby","phx_error",{"reason":"channel_crash"}]`},
+		{"close", sure(phx.V2.Close(one, topic)), wsframe.Text, `["1","1","room:lobby","phx_close",{}]`},
+		{"error", sure(phx.V2.Error(phx.Null, topic, "channel_crash")), wsframe.Text, `[null,null,"room:lobby","phx_error",{"reason":"channel_crash"}]`},
 		{
 			"reply", reply(phx.Reply{JoinRef: one, Ref: two, Topic: topic, Status: "weird_status", Response: []byte(`[1]`)}), wsframe.Text,
 			`["1","2","room:lobby","phx_reply",{"response":[1],"status":"weird_status"}]`,
@@ -63,15 +70,15 @@ func TestEncode(t *testing.T) {
 		{"binary push, topic too long", push(phx.Push{JoinRef: one, Topic: phx.Text(long), Event: "e", Binary: true}), wsframe.Binary, ""},
 		{"binary push to an object", push(phx.Push{JoinRef: "{}", Topic: topic, Event: "e", Binary: true}), wsframe.Binary, ""},
 		{
-			"broadcast", sure(phx.Broadcast(channel.Broadcast{Topic: "room:lobby", Event: "shout", Payload: []byte(`{"m":"hi"}`)})), wsframe.Text,
+			"broadcast", broadcast(channel.Broadcast{Topic: "room:lobby", Event: "shout", Payload: []byte(`{"m":"hi"}`)}), wsframe.Text,
 			`[null,null,"room:lobby","shout",{"m":"hi"}]`,
 		},
 		{
-			"broadcast of names to escape", sure(phx.Broadcast(channel.Broadcast{Topic: "a\"b\n", Event: `\`, Payload: []byte(`{}`)})), wsframe.Text,
+			"broadcast of names to escape", broadcast(channel.Broadcast{Topic: "a\"b\n", Event: `\`, Payload: []byte(`{}`)}), wsframe.Text,
 			`[null,null,"a\"b\u000a","\\",{}]`,
 		},
 		{
-			"binary broadcast", sure(phx.Broadcast(channel.Broadcast{Topic: "topic", Event: "event", Payload: []byte("efg"), Binary: true})), wsframe.Binary,
+			"binary broadcast", broadcast(channel.Broadcast{Topic: "topic", Event: "event", Payload: []byte("efg"), Binary: true}), wsframe.Binary,
 			"\x02\x05\x05topiceventefg",
 		},
 	} {
@@ -96,7 +103,10 @@ func TestBroadcastReadsBack(t *testing.T) {
 			Event:   rapid.String().Draw(t, "event"),
 			Payload: []byte(rapid.SampledFrom([]string{`{}`, `{"a":[1,"\u0000",{"b":null}]}`, `[]`, `"x"`}).Draw(t, "payload")),
 		}
-		f := phx.Broadcast(b)
+		f, err := phx.V2.Broadcast(b)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var std []any
 		if err := json.Unmarshal(f.Payload(), &std); err != nil {
 			t.Fatalf("%s: %v", f.Payload(), err)
@@ -104,7 +114,7 @@ func TestBroadcastReadsBack(t *testing.T) {
 		if std[2] != b.Topic || std[3] != b.Event {
 			t.Fatalf("encoding/json reads %q", std)
 		}
-		m, err := phx.DecodeText(f.Payload())
+		m, err := phx.V2.Decode(f.Payload(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +137,7 @@ func TestBinaryIsText(t *testing.T) {
 		}
 		frame = append(frame, strings.Join(parts[:], "")...)
 		payload := rapid.SliceOf(rapid.Byte()).Draw(t, "payload")
-		got, err := phx.DecodeBinary(append(frame, payload...))
+		got, err := phx.V2.Decode(append(frame, payload...), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +145,7 @@ func TestBinaryIsText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := phx.DecodeText(std)
+		want, err := phx.V2.Decode(std, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,6 +171,8 @@ func BenchmarkBroadcast(b *testing.B) {
 	m := channel.Broadcast{Topic: "room:lobby", Event: "new_msg", Payload: []byte(`{"body":"` + strings.Repeat("x", 180) + `"}`)}
 	b.ReportAllocs()
 	for b.Loop() {
-		phx.Broadcast(m)
+		if _, err := phx.V2.Broadcast(m); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -26,7 +26,7 @@ func FuzzDecodeText(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := phx.DecodeText(data)
+		m, err := phx.V2.Decode(data, false)
 		var std []json.RawMessage
 		stdErr := json.Unmarshal(data, &std)
 		switch {
@@ -62,12 +62,12 @@ func checkTerms(t *testing.T, m phx.Message, std []json.RawMessage) {
 	if string(m.Payload) != string(std[4]) || m.Object != (std[4][0] == '{') {
 		t.Fatalf("payload %s, want %s", m.Payload, std[4])
 	}
-	second, err := phx.DecodeText(append(append(again, m.Payload...), ']'))
+	second, err := phx.V2.Decode(append(append(again, m.Payload...), ']'), false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	same(t, second, m)
-	if f := phx.OK(m.JoinRef, m.Ref, m.Topic); !json.Valid(f.Payload()) {
+	if f := phx.V2.OK(m.JoinRef, m.Ref, m.Topic); !json.Valid(f.Payload()) {
 		t.Fatalf("the reply is not JSON: %s", f.Payload())
 	}
 }
@@ -101,7 +101,7 @@ func FuzzDecodeBinary(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := phx.DecodeBinary(data)
+		m, err := phx.V2.Decode(data, true)
 		if err != nil {
 			if !errors.Is(err, phx.ErrMalformed) {
 				t.Fatalf("unexpected error %v", err)

@@ -1,14 +1,14 @@
-// Package phx is the Phoenix V2 serializer: what clients send, as a [Message],
+// Package phx is the serializers of Phoenix: what clients send, as a [Message],
 // and what they get, as encoded frames.
 //
-// A text frame is [join_ref, ref, topic, event, payload]. It is validated in a
-// single pass, as strictly as Phoenix's own decoder (RFC 8259; lone surrogates
-// and floats beyond float64 are refused). Payloads stay the bytes they are:
-// never copied here, never re-encoded. Topic, event and refs may be any JSON
-// term, see [Term].
+// A text frame of [V2] is [join_ref, ref, topic, event, payload], one of [V1] an
+// object with these keys. It is validated in a single pass, as strictly as
+// Phoenix's own decoder (RFC 8259; lone surrogates and floats beyond float64 are
+// refused). Payloads stay the bytes they are: never copied here, never
+// re-encoded. Topic, event and refs may be any JSON term, see [Term].
 //
 // A binary frame of a client is 0, four lengths of one byte (join_ref, ref,
-// topic, event), these four strings, and the payload until the end.
+// topic, event), these four strings, and the payload until the end. V1 has none.
 package phx
 
 import (
@@ -17,13 +17,17 @@ import (
 	"unicode/utf8"
 )
 
-// Version is that of a serializer.
+// Version is that of a serializer. Its methods decode what its clients send and
+// encode what they get.
 type Version uint8
 
-// The versions: 1.0.0 sends maps and no binary frames.
+// The versions.
 const (
-	V2 Version = iota
-	V1
+	V2       Version = iota // 2.0.0
+	V1                      // 1.0.0: objects in place of lists, and no binary frames
+	Supabase                // 2.0.0 as Supabase's realtime-js speaks it, see [Message.UserEvent]
+
+	Versions // how many there are
 )
 
 // Bounds that Phoenix does not have. What exceeds them does not decode.
@@ -43,15 +47,39 @@ type Message struct {
 	Topic   Term
 	Event   Term
 	Payload []byte // JSON text, or opaque bytes if Binary; aliases what was decoded
-	Binary  bool   // came in a binary frame
+	Binary  bool   // Payload is opaque
 	Object  bool   // Payload is a JSON object
+
+	// UserEvent is the event within an opaque broadcast of [Supabase], whose own
+	// event is always "broadcast"; empty in all other messages. If such a broadcast
+	// has JSON, it becomes the message {"type","event","payload"} that a text frame
+	// would have.
+	UserEvent Term
 }
 
-// DecodeText decodes the payload of a text frame. Elements after the fifth are
-// ignored, but must be JSON.
-func DecodeText(data []byte) (Message, error) {
+// Decode decodes the payload of a text or binary frame.
+func (v Version) Decode(data []byte, binary bool) (Message, error) {
+	switch {
+	case !binary:
+		return v.decodeText(data)
+	case v == V1:
+		return Message{}, fmt.Errorf("%w: binary frame", ErrMalformed)
+	case v == Supabase && len(data) > 0 && data[0] == userPushKind:
+		return decodeUserPush(data)
+	default:
+		return decodeBinary(data)
+	}
+}
+
+// decodeText reads a list, whose elements after the fifth are ignored, or an
+// object of [V1].
+func (v Version) decodeText(data []byte) (Message, error) {
 	s := scanner{data: data}
-	head, payload, ok := s.message()
+	read := s.list
+	if v == V1 {
+		read = s.object
+	}
+	head, payload, ok := read()
 	if !ok {
 		return Message{}, fmt.Errorf("%w: byte %d", ErrMalformed, s.pos)
 	}
@@ -60,31 +88,40 @@ func DecodeText(data []byte) (Message, error) {
 	return m, err
 }
 
-// pushKind is the first byte of the only binary frame that a client may send.
+// pushKind is the first byte of the only binary frame that a client of Phoenix
+// may send.
 const pushKind = 0
 
-// DecodeBinary decodes the payload of a binary frame.
-func DecodeBinary(data []byte) (Message, error) {
+func decodeBinary(data []byte) (Message, error) {
 	const lengths = 5
 	if len(data) < lengths || data[0] != pushKind {
 		return Message{}, fmt.Errorf("%w: not a binary push", ErrMalformed)
 	}
 	var head [4]token
-	rest := data[lengths:]
-	for i := range head {
-		n := int(data[i+1])
-		if n > len(rest) {
-			return Message{}, fmt.Errorf("%w: truncated binary push", ErrMalformed)
-		}
-		head[i] = token{raw: rest[:n], form: plain}
-		rest = rest[n:]
-		if !utf8.Valid(head[i].raw) {
-			return Message{}, fmt.Errorf("%w: not UTF-8", ErrMalformed)
-		}
+	rest, err := cutTokens(head[:], data[1:lengths], data[lengths:])
+	if err != nil {
+		return Message{}, err
 	}
 	m, err := newMessage(head)
 	m.Payload, m.Binary = rest, true
 	return m, err
+}
+
+// cutTokens takes strings of the given lengths from the start of data and
+// returns what is left.
+func cutTokens(tokens []token, lengths, data []byte) ([]byte, error) {
+	for i := range tokens {
+		n := int(lengths[i])
+		if n > len(data) {
+			return nil, fmt.Errorf("%w: truncated binary frame", ErrMalformed)
+		}
+		tokens[i] = token{raw: data[:n], form: plain}
+		data = data[n:]
+		if !utf8.Valid(tokens[i].raw) {
+			return nil, fmt.Errorf("%w: not UTF-8", ErrMalformed)
+		}
+	}
+	return data, nil
 }
 
 // newMessage makes the terms of a message, all of one string: one allocation,

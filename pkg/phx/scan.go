@@ -14,38 +14,6 @@ type scanner struct {
 	escapes bool // the last string has escapes
 }
 
-// message consumes a whole message: its first four elements and its payload.
-func (s *scanner) message() (head [4]token, payload []byte, ok bool) {
-	if s.next() != '[' {
-		return head, nil, false
-	}
-	const last = len(head) // the payload
-	for i := 0; ; i++ {
-		s.pos++ // the bracket or a comma
-		form, start := verbatim, s.start()
-		if !s.value() {
-			return head, nil, false
-		}
-		raw := s.data[start:s.pos]
-		if raw[0] == '"' && s.escapes {
-			form = escaped
-		}
-		switch {
-		case i < last:
-			head[i] = token{raw, form}
-		case i == last:
-			payload = raw
-		}
-		if c := s.next(); c == ']' && i >= last {
-			break
-		} else if c != ',' {
-			return head, nil, false
-		}
-	}
-	s.pos++
-	return head, payload, s.start() == len(s.data)
-}
-
 // start skips white space and returns where it ends.
 func (s *scanner) start() int {
 	for s.pos < len(s.data) {

@@ -6,21 +6,80 @@ import (
 	"github.com/skein-mesh/skein/pkg/wsframe"
 )
 
+// Format is how a subscriber wants its frames.
+type Format struct {
+	Version phx.Version
+	Deflate bool // frames may be compressed
+}
+
 // Message is one broadcast on its way to the subscribers of this edge. It
 // belongs to the goroutine that delivers.
 type Message struct {
 	broadcast channel.Broadcast
-	frame     wsframe.Frame
-	encoded   bool
+	plain     variant          // as most subscribers want it: V2, not compressed
+	others    *[others]variant // made for the first who wants one
 }
 
-// Frame returns the broadcast as a frame of the V2 serializer. It is encoded at
-// the first call, once for all subscribers.
-func (m *Message) Frame() wsframe.Frame {
-	if !m.encoded {
-		m.frame, m.encoded = phx.Broadcast(m.broadcast), true
+const (
+	formats = 2 * int(phx.Versions)
+	others  = formats - 1
+)
+
+// variant is the frame of one format.
+type variant struct {
+	frame wsframe.Frame
+	state encoding
+}
+
+type encoding uint8
+
+const (
+	unasked encoding = iota
+	encoded
+	unfit // the serializer has no frame for it
+)
+
+// Frame returns the broadcast in a format; false if its serializer cannot carry
+// it, such as opaque bytes in V1. Each is encoded at its first call, once for
+// all subscribers.
+func (m *Message) Frame(f Format) (wsframe.Frame, bool) {
+	v := &m.plain
+	if f != (Format{}) {
+		v = m.other(f)
 	}
-	return m.frame
+	if v.state == unasked {
+		*v = m.encode(f)
+	}
+	return v.frame, v.state == encoded
+}
+
+func (m *Message) other(f Format) *variant {
+	if m.others == nil {
+		m.others = new([others]variant)
+	}
+	i := int(f.Version)
+	if f.Deflate {
+		i += int(phx.Versions)
+	}
+	return &m.others[i-1]
+}
+
+func (m *Message) encode(f Format) variant {
+	if f.Deflate {
+		frame, ok := m.Frame(Format{Version: f.Version})
+		switch {
+		case !ok:
+			return variant{state: unfit}
+		case len(frame.Payload()) >= wsframe.DeflateMin:
+			frame = wsframe.Deflate(frame)
+		}
+		return variant{frame, encoded}
+	}
+	frame, err := f.Version.Broadcast(m.broadcast)
+	if err != nil {
+		return variant{state: unfit}
+	}
+	return variant{frame, encoded}
 }
 
 // Deliver hands b to every subscriber of its topic but the excepted connection,

@@ -138,8 +138,10 @@ func (h *Hub) Join(name string, s, replaces Subscriber) {
 }
 
 // Leave takes s, or its waiting join, out of a topic. Nothing is delivered to
-// it afterwards. It reports whether s was there.
-func (h *Hub) Leave(name string, s Subscriber) bool {
+// it afterwards. It reports whether s was there; if it was, last, which may be
+// nil, was called behind everything else that s got. It must only push to an
+// outbox.
+func (h *Hub) Leave(name string, s Subscriber, last func()) bool {
 	sh := h.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -149,6 +151,9 @@ func (h *Hub) Leave(name string, s Subscriber) bool {
 	t := sh.topics[name]
 	t.remove(s)
 	h.counts.members.Add(-1)
+	if last != nil {
+		last()
+	}
 	if len(t.members) == 0 {
 		h.vacate(sh, t)
 	}

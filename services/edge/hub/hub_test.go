@@ -62,8 +62,11 @@ func (l *listener) Joined(err error) {
 	l.log = append(l.log, "joined")
 }
 
-func (l *listener) Deliver(m *hub.Message) { l.log = append(l.log, string(m.Frame().Payload())) }
-func (l *listener) Failed()                { l.log = append(l.log, "failed") }
+func (l *listener) Deliver(m *hub.Message) {
+	f, _ := m.Frame(hub.Format{})
+	l.log = append(l.log, string(f.Payload()))
+}
+func (l *listener) Failed() { l.log = append(l.log, "failed") }
 
 func (l *listener) got(t *testing.T, want ...string) {
 	t.Helper()
@@ -116,11 +119,11 @@ func TestJoinRefused(t *testing.T) {
 	a, b := listen(1), listen(2)
 	h.Join("t", a, nil)
 	h.Join("t", b, nil)
-	h.Leave("t", b)
+	h.Leave("t", b, nil)
 	h.Confirm("t", channel.ErrUnavailable)
 	a.got(t, "refused: unavailable")
 	b.got(t)
-	if h.Leave("t", a) {
+	if h.Leave("t", a, nil) {
 		t.Error("a is seated")
 	}
 	h.Join("t", a, nil)
@@ -142,7 +145,7 @@ func TestReplace(t *testing.T) {
 	old.got(t, "joined")
 	later.got(t, "joined", frame)
 	other.got(t, "joined", frame)
-	if h.Leave("t", old) {
+	if h.Leave("t", old, nil) {
 		t.Error("the replaced one is still seated")
 	}
 	h.Join("t", old, later)
@@ -239,7 +242,7 @@ func TestIfSeated(t *testing.T) {
 	if !try() {
 		t.Error("not seated")
 	}
-	h.Leave("t", l)
+	h.Leave("t", l, nil)
 	if try() || calls != 1 {
 		t.Errorf("%d calls", calls)
 	}
@@ -264,15 +267,15 @@ func TestLinger(t *testing.T) {
 		h.Join("t", a, nil)
 		h.Confirm("t", nil)
 		told("want t")
-		h.Leave("t", a)
+		h.Leave("t", a, nil)
 		time.Sleep(900 * time.Millisecond) // virtual time
 		h.Join("t", a, nil)                // soon enough: no word to the mesh
 		time.Sleep(5 * time.Second)        // virtual time
 		told()
-		h.Leave("t", a)
+		h.Leave("t", a, nil)
 		h.Join("t", a, nil)
 		time.Sleep(500 * time.Millisecond) // virtual time
-		h.Leave("t", a)                    // the second starts anew
+		h.Leave("t", a, nil)               // the second starts anew
 		time.Sleep(900 * time.Millisecond) // virtual time
 		told()
 		time.Sleep(300 * time.Millisecond) // virtual time
@@ -280,7 +283,7 @@ func TestLinger(t *testing.T) {
 		a.got(t, "joined", "joined", "joined")
 
 		h.Join("t", a, nil) // leaves while it waits: kept until the mesh answered
-		h.Leave("t", a)
+		h.Leave("t", a, nil)
 		time.Sleep(10 * time.Second) // virtual time
 		told("want t")
 		h.Confirm("t", nil)
@@ -311,7 +314,7 @@ func TestMembership(t *testing.T) {
 			for _, l := range all[from:min(from+rapid.IntRange(1, 120).Draw(rt, "n"), len(all))] {
 				if join && !member[l] {
 					h.Join("t", l, nil)
-				} else if !join && h.Leave("t", l) != member[l] {
+				} else if !join && h.Leave("t", l, nil) != member[l] {
 					rt.Fatalf("leave of %d: it was a member: %v", l.Connection, member[l])
 				}
 				member[l] = join
@@ -335,7 +338,7 @@ type outbox struct {
 }
 
 func (*outbox) Joined(error)             {}
-func (o *outbox) Deliver(m *hub.Message) { o.last = m.Frame() }
+func (o *outbox) Deliver(m *hub.Message) { o.last, _ = m.Frame(hub.Format{}) }
 func (*outbox) Failed()                  {}
 
 func TestEncodedOnce(t *testing.T) {
@@ -352,7 +355,7 @@ func TestEncodedOnce(t *testing.T) {
 			t.Fatal("encoded for each")
 		}
 	}
-	if want := phx.Broadcast(b); string(boxes[0].last.Wire()) != string(want.Wire()) {
+	if want, err := phx.V2.Broadcast(b); err != nil || string(boxes[0].last.Wire()) != string(want.Wire()) {
 		t.Errorf("got %q", boxes[0].last.Wire())
 	}
 	if n := testing.AllocsPerRun(100, func() { h.Deliver(b) }); n > 2 {

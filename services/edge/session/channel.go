@@ -6,16 +6,18 @@ import (
 	"sync/atomic"
 
 	"github.com/skein-mesh/skein/pkg/channel"
+	"github.com/skein-mesh/skein/pkg/grant"
+	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/pkg/phx"
 	"github.com/skein-mesh/skein/pkg/wsframe"
 	"github.com/skein-mesh/skein/services/edge/hub"
 )
 
-// state of a channel.
+// state of a channel. It only grows.
 const (
 	joining uint32 = iota
 	joined
-	gone // failed, replaced, or its socket closed
+	gone // refused, ended, replaced, or its socket closed
 )
 
 // Channel is one join of one topic on one socket. It is the hub's subscriber.
@@ -24,34 +26,55 @@ type Channel struct {
 
 	// Static after construction.
 	session   *Session
+	ns        *namespace.Namespace
 	topic     string
 	ref       phx.Term // join_ref of the join, or its ref if that was null
-	anonymous bool     // the join_ref was null
+	extra     *extra   // nil for what is neither asked, nor checked, nor seen
+	format    hub.Format
+	anonymous bool // the join_ref was null
 
-	request *request // until Joined
-	then    func()   // what the last release runs; set before the channel's own
+	// Owned by the connection's reader.
+	leaving bool   // what ends it is in its mailbox
+	then    func() // what the last release runs; set before the channel's own
+
+	request *request // belongs to whoever moves the state from joining
 
 	state atomic.Uint32
-	users atomic.Int32 // pushes without an answer, and 1 for the channel itself
+	users atomic.Int32 // relayed pushes without an answer, and 1 for the channel itself
 }
 
-// request is what only the answer to a join needs.
-type request struct {
-	ref, topic phx.Term
-	old        *Channel // to be replaced; nil for none
+// extra is what channels have whose namespace has more than relayed pushes.
+type extra struct {
+	grant    atomic.Pointer[grant.Grant] // that let it in, or the one that replaced it; nil for none
+	admitted atomic.Bool                 // the handler let it in, and was not told its end
+	entered  bool                        // people know it; guarded by the hub's lock
+	warned   *grant.Grant                // the client knows that it expired; guarded by the session's lock
+	assigns  []byte                      // of the handler; owned by the join, then by the mailbox
+	realtime realtime                    // in the dialect of Supabase
+	mailbox  mailbox
 }
 
-func newChannel(s *Session, topic string, m phx.Message) *Channel {
+func newChannel(s *Session, ns *namespace.Namespace, topic string, m phx.Message) *Channel {
 	c := &Channel{
 		Seat:      hub.Seat{Connection: s.conn.ID()},
 		session:   s,
+		ns:        ns,
 		topic:     topic,
 		ref:       phx.Term(strings.Clone(string(m.JoinRef))), // not the whole head of the message
+		format:    s.format,
 		anonymous: m.JoinRef == phx.Null,
-		request:   &request{ref: m.Ref, topic: m.Topic},
+		request:   newRequest(m),
 	}
 	if c.anonymous {
 		c.ref = phx.Term(strings.Clone(string(m.Ref)))
+	}
+	supabase := ns.Dialect == namespace.DialectSupabase
+	if supabase && s.format.Version == phx.V2 {
+		c.format.Version = phx.Supabase
+	}
+	if supabase || ns.Join != namespace.JoinOpen || ns.AsksHandler() || ns.Presence.Enabled() {
+		c.extra = new(extra)
+		c.request.keep(m)
 	}
 	c.users.Store(1)
 	return c
@@ -65,64 +88,111 @@ func (c *Channel) joinRef() phx.Term {
 	return c.ref
 }
 
-// Joined implements [hub.Subscriber].
-func (c *Channel) Joined(err error) {
-	s, r := c.session, c.request
-	c.request = nil
-	next, frame := joined, phx.OK(c.joinRef(), r.ref, r.topic)
-	if err != nil {
-		next, frame = gone, phx.Refusal(c.joinRef(), r.ref, r.topic, reason(err))
-		s.shared.counts.add(joinFailed)
-	} else {
-		s.shared.counts.add(joinedOK)
-	}
-	if c.state.CompareAndSwap(joining, next) {
-		s.conn.Send(frame)
-	}
-	if r.old != nil && r.old.state.CompareAndSwap(joined, gone) {
-		s.conn.Send(phx.Close(r.old.joinRef(), r.topic))
-	}
-	s.gate.end(s.conn)
-}
+func (c *Channel) version() phx.Version { return c.format.Version }
+
+// asks reports whether pushes go to a handler.
+func (c *Channel) asks() bool { return c.ns.Push == namespace.PushHandler }
 
 // Deliver implements [hub.Subscriber].
-func (c *Channel) Deliver(m *hub.Message) { c.session.conn.Send(m.Frame()) }
+func (c *Channel) Deliver(m *hub.Message) {
+	if c.state.Load() != joined { // refused while the mesh was asked
+		return
+	}
+	if f, ok := m.Frame(c.format); ok {
+		c.session.conn.Send(f)
+	} else {
+		c.session.shared.counts.add(unfit)
+	}
+}
+
+// Push implements [Watcher].
+func (c *Channel) Push(event string, payload []byte) {
+	f, err := c.version().Push(phx.Push{JoinRef: c.ref, Topic: phx.Text(c.topic), Event: event, Payload: payload})
+	if err == nil { // always: it is text
+		c.send(f)
+	}
+}
 
 // Failed implements [hub.Subscriber].
 func (c *Channel) Failed() {
 	if c.state.CompareAndSwap(joined, gone) {
 		c.session.shared.counts.add(failed)
-		c.session.conn.Send(phx.Error(c.joinRef(), phx.Text(c.topic), reason(channel.ErrUnavailable)))
+		c.session.conn.Send(c.version().Error(c.joinRef(), phx.Text(c.topic), reason(channel.ErrUnavailable)))
+		c.over(LeftLost)
 	}
 }
 
-// part takes the channel out of the hub. It reports whether it still was there:
-// the mesh may have failed it.
-func (c *Channel) part() bool {
-	was := c.session.shared.hub.Leave(c.topic, c)
-	c.state.Store(gone) // not before: Failed must still find it joined
-	return was
+// send sends frames unless the channel ended. It reports whether it did.
+func (c *Channel) send(frames ...wsframe.Frame) bool {
+	return c.session.shared.Hub.IfSeated(c.topic, c, func() { c.post(frames) })
 }
 
-// answer replies to a push, unless the channel ended meanwhile.
-func (c *Channel) answer(ref, topic phx.Term, err error) {
-	s := c.session
-	var frame wsframe.Frame
-	if err == nil {
-		frame = phx.OK(c.ref, ref, topic)
-	} else {
-		frame = phx.Refusal(c.ref, ref, topic, reason(err))
-		s.shared.counts.add(pushFailed)
+func (c *Channel) post(frames []wsframe.Frame) {
+	for _, f := range frames {
+		c.session.conn.Send(f)
 	}
-	if !s.shared.hub.IfSeated(c.topic, c, func() { s.conn.Send(frame) }) {
-		s.shared.counts.add(unreplied)
-	}
-	s.unanswered.Add(-1)
-	s.unthrottle()
-	c.release()
 }
 
-func (c *Channel) quiet() bool { return c.users.Load() == 1 }
+// end takes a joined channel out of its topic, with the last frames that it
+// gets. It reports whether it was the one to do so: the channel may have ended
+// before.
+func (c *Channel) end(why LeaveReason, last ...wsframe.Frame) bool {
+	if c.state.Load() != joined {
+		return false
+	}
+	ended := c.session.shared.Hub.Leave(c.topic, c, func() {
+		c.state.Store(gone)
+		c.post(last)
+	})
+	if ended {
+		c.over(why)
+	}
+	return ended
+}
+
+// crash ends the channel as Phoenix does when its process dies.
+func (c *Channel) crash(topic phx.Term) bool {
+	c.session.shared.counts.add(crashed)
+	return c.end(LeftCrashed, c.version().Error(c.joinRef(), topic, "channel_crash"))
+}
+
+// kick ends the channel, or its join, because a backend said so.
+func (c *Channel) kick() bool {
+	topic := phx.Text(c.topic)
+	return c.refuse(LeftKicked, func() wsframe.Frame { return c.refusal("disconnected") }) ||
+		c.end(LeftKicked, c.version().Close(c.joinRef(), topic))
+}
+
+// over tells everybody that an ended channel is over. It is called once, but for
+// a join that is refused while its handler is being asked: then a second time
+// when the handler has answered. It may hold a lock of the hub.
+func (c *Channel) over(why LeaveReason) {
+	if c.extra == nil {
+		return
+	}
+	if c.extra.entered {
+		c.session.shared.People.Leave(c.topic, c)
+	}
+	if c.extra.admitted.Swap(false) {
+		c.extra.mailbox.last(func() { c.session.shared.Backend.Leave(c.ns, c.caller(), why) })
+	}
+}
+
+// after runs do when every earlier push is answered.
+func (c *Channel) after(do func()) {
+	switch {
+	case c.asks():
+		c.extra.mailbox.add(func() {
+			do()
+			c.extra.mailbox.done()
+		})
+	case c.users.Load() == 1:
+		do()
+	default:
+		c.then = do
+		c.release()
+	}
+}
 
 func (c *Channel) hold() { c.users.Add(1) }
 
@@ -132,10 +202,17 @@ func (c *Channel) release() {
 	}
 }
 
-// reason is what clients are told of an error of the mesh.
+// told are the errors whose text clients are given.
+var told = []error{
+	channel.ErrOverloaded, channel.ErrTimeout, grant.ErrMissing, grant.ErrInvalid, grant.ErrExpired, grant.ErrTopic,
+}
+
+// reason is what clients are told of an error, which may say more to us.
 func reason(err error) string {
-	if errors.Is(err, channel.ErrOverloaded) {
-		return channel.ErrOverloaded.Error()
+	for _, e := range told {
+		if errors.Is(err, e) {
+			return e.Error()
+		}
 	}
 	return channel.ErrUnavailable.Error()
 }

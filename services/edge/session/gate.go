@@ -10,11 +10,11 @@ type gate struct{ state atomic.Uint32 }
 
 const (
 	idle   uint32 = iota
-	busy          // begun, and the reader has not come to wait
+	begun         // and the reader has not come to wait
 	paused        // the reader has paused the connection; the end resumes it
 )
 
-func (g *gate) begin() { g.state.Store(busy) }
+func (g *gate) begin() { g.state.Store(begun) }
 
 // wait pauses the connection, unless the end came before. It pauses first, so
 // that the end can never resume before the pause.
@@ -23,7 +23,7 @@ func (g *gate) wait(conn Conn) {
 		return
 	}
 	conn.Pause()
-	if !g.state.CompareAndSwap(busy, paused) {
+	if !g.state.CompareAndSwap(begun, paused) {
 		conn.Resume()
 	}
 }
@@ -33,3 +33,6 @@ func (g *gate) end(conn Conn) {
 		conn.Resume()
 	}
 }
+
+// busy reports whether a beginning has no end yet.
+func (g *gate) busy() bool { return g.state.Load() != idle }

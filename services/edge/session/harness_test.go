@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/skein-mesh/skein/pkg/channel"
+	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/pkg/wsframe"
 	"github.com/skein-mesh/skein/services/edge/hub"
 	"github.com/skein-mesh/skein/services/edge/session"
@@ -18,11 +19,15 @@ import (
 type mesh struct {
 	hub    *hub.Hub
 	shared *session.Shared
+	limits session.Limits
+	deps   session.Deps
 
 	mu      sync.Mutex
 	wants   []string
 	drops   []string
 	pending []publish
+
+	world func() bool // answers what else is asked, see settle; nil for nothing
 }
 
 type publish struct {
@@ -30,15 +35,38 @@ type publish struct {
 	done      func(error)
 }
 
+// newMesh returns one whose topics are all open and relayed. Limits that are 0
+// and must not be, are large.
 func newMesh(tb testing.TB, limits session.Limits) *mesh {
 	tb.Helper()
+	return newMeshOf(tb, limits, session.Deps{}, namespace.Namespace{Topics: "*"})
+}
+
+// newMeshOf returns one with namespaces and, in deps, what they need.
+func newMeshOf(tb testing.TB, limits session.Limits, deps session.Deps, namespaces ...namespace.Namespace) *mesh {
+	tb.Helper()
 	m := &mesh{}
-	meter := noop.NewMeterProvider().Meter("test")
+	deps.Meter = noop.NewMeterProvider().Meter("test")
+	deps.Mesh, deps.Edge = m, "edge-1"
+	for i := range namespaces {
+		namespaces[i].SetDefaults()
+		if err := namespaces[i].Validate(); err != nil {
+			tb.Fatal(err)
+		}
+	}
 	var err error
-	if m.hub, err = hub.New(m, "edge-1", meter); err != nil {
+	if deps.Namespaces, err = namespace.NewSet(namespaces); err != nil {
 		tb.Fatal(err)
 	}
-	if m.shared, err = session.NewShared(m.hub, m, limits, meter); err != nil {
+	if m.hub, err = hub.New(m, "edge-1", deps.Meter); err != nil {
+		tb.Fatal(err)
+	}
+	deps.Hub = m.hub
+	if limits.Waiting == 0 {
+		limits.Waiting = 1 << 20
+	}
+	m.limits, m.deps = limits, deps
+	if m.shared, err = session.NewShared(deps, limits); err != nil {
 		tb.Fatal(err)
 	}
 	return m
@@ -102,6 +130,9 @@ func (m *mesh) settle(clients ...*client) {
 			p.done(nil)
 			moved = true
 		}
+		if m.world != nil {
+			moved = m.world() || moved
+		}
 	}
 }
 
@@ -123,10 +154,12 @@ type input struct {
 	data string
 }
 
-func (m *mesh) client(id uint64) *client {
+func (m *mesh) client(id uint64) *client { return m.clientOf(id, session.Client{}) }
+
+func (m *mesh) clientOf(id uint64, who session.Client) *client {
 	c := &client{id: id}
 	c.woken = sync.NewCond(&c.mu)
-	c.session = session.New(c, m.shared)
+	c.session = session.New(c, m.shared, who)
 	return c
 }
 

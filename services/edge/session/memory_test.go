@@ -5,8 +5,6 @@ import (
 	"runtime"
 	"testing"
 
-	"go.opentelemetry.io/otel/metric/noop"
-
 	"github.com/skein-mesh/skein/pkg/wsframe"
 	"github.com/skein-mesh/skein/services/edge/session"
 )
@@ -31,7 +29,7 @@ func perSocket(tb testing.TB, topicOf func(i int) string) float64 {
 	before := heap()
 	for i := range sockets {
 		conns[i].id = uint64(i) + 1
-		sessions[i] = session.New(&conns[i], m.shared)
+		sessions[i] = session.New(&conns[i], m.shared, session.Client{})
 		sessions[i].Message(wsframe.Text, fmt.Appendf(nil, `["1","1",%q,"phx_join",{}]`, topicOf(i)))
 		if topic, ok := m.nextWant(); ok {
 			m.hub.Confirm(topic, nil)
@@ -71,12 +69,15 @@ func TestMemoryOfIdleSocket(t *testing.T) {
 // BenchmarkPush is the way of one push of 200 bytes without the mesh: decode,
 // publish, deliver to the sender, answer.
 func BenchmarkPush(b *testing.B) {
-	m := newMesh(b, session.DefaultLimits())
-	shared, err := session.NewShared(m.hub, instantMesh{m}, session.DefaultLimits(), noop.Meter{})
+	limits := session.DefaultLimits()
+	limits.Rate = 1e9 // counted, and never reached
+	m := newMesh(b, limits)
+	m.deps.Mesh = instantMesh{m}
+	shared, err := session.NewShared(m.deps, limits)
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := session.New(&bare{id: 1}, shared)
+	s := session.New(&bare{id: 1}, shared, session.Client{})
 	s.Message(wsframe.Text, []byte(`["1","1","room:lobby","phx_join",{}]`))
 	m.hub.Confirm("room:lobby", nil)
 	push := fmt.Appendf(nil, `["1","23","room:lobby","new_msg",{"body":"%0200d"}]`, 7)

@@ -3,16 +3,22 @@
 //
 // # Goroutines
 //
-// A session has no lock. Its connection's reader alone calls [Session.Message]
-// and [Session.Closed], and owns the list of channels. Everybody else, the hub
-// and the mesh, sees a channel: they touch its atomics and send frames.
+// A session belongs to its connection's reader: it alone calls
+// [Session.Message] and [Session.Closed] and changes the list of channels.
+// Everybody else (the hub, the mesh, handlers, timers, [Session.Disconnect])
+// sees a [Channel], and moves it on by its atomic state: whoever moves it from
+// joining answers the join, and whoever takes it out of the hub ends it. So each
+// of these happens once, whether the reader is paused or not, and no lock is
+// held meanwhile. The one lock of a session guards the list against those who
+// look for channels in it, and what is known of the client.
 //
 // # Waiting
 //
-// Whatever cannot be answered at once (a join until the mesh confirmed the
-// topic, a leave behind pushes that are not answered yet, a push too many)
-// pauses the connection, so that the client's later messages wait in the
-// kernel and keep their order. Nothing is buffered here.
+// Whatever cannot be answered at once (a join until token, handler and mesh
+// have agreed, a leave behind pushes that are not answered yet, a push too many)
+// pauses the connection, so that the client's later messages wait in the kernel
+// and keep their order. Only pushes to a handler wait here, in the [mailbox] of
+// their channel, and not more than [Limits.Waiting].
 //
 // # Order
 //
@@ -23,9 +29,9 @@
 package session
 
 import (
-	"bytes"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/skein-mesh/skein/pkg/channel"
@@ -61,20 +67,33 @@ type Session struct {
 	// Static after construction.
 	conn   Conn
 	shared *Shared
+	format hub.Format
 
 	// Owned by the connection's reader.
+	ended bool
+	due   int64 // when the client's messages so far would be over at the limit's rate, in the shared time
+
+	// mu guards the fields below. The reader alone changes channels, so it may
+	// read them without.
+	mu       sync.Mutex
 	channels []*Channel // few, so a search is cheaper than a map is big
-	ended    bool
+	identity *identity  // nil if nothing is known
 
 	// Used by everybody.
 	gate       gate
 	unanswered atomic.Int32 // pushes of all channels
+	waiting    atomic.Int32 // bytes of those for handlers
 	throttled  atomic.Bool  // the gate is closed because of them
 }
 
 // New returns the session of a connection that was just accepted.
-func New(conn Conn, shared *Shared) *Session {
-	return &Session{conn: conn, shared: shared}
+func New(conn Conn, shared *Shared, client Client) *Session {
+	return &Session{
+		conn:     conn,
+		shared:   shared,
+		format:   hub.Format{Version: client.Version, Deflate: client.Deflate},
+		identity: newIdentity(client),
+	}
 }
 
 // Message handles one message of the client. data is not kept.
@@ -82,21 +101,26 @@ func (s *Session) Message(op wsframe.Opcode, data []byte) {
 	if s.ended {
 		return
 	}
-	decode := phx.DecodeText
-	if op == wsframe.Binary {
-		decode = phx.DecodeBinary
+	version := s.format.Version
+	if version == phx.V2 && s.shared.supabase {
+		version = phx.Supabase // understands all of V2
 	}
-	m, err := decode(data)
+	m, err := version.Decode(data, op == wsframe.Binary)
 	if err != nil {
 		s.ended = true
 		s.shared.counts.add(malformed)
 		s.conn.Close(wsframe.CodeInternal, "")
 		return
 	}
+	s.handle(m)
+	s.pace()
+}
+
+func (s *Session) handle(m phx.Message) {
 	topic, _ := m.Topic.Text()
 	event, _ := m.Event.Text()
 	if topic == topicPhoenix && event == eventHeartbeat {
-		s.conn.Send(phx.OK(phx.Null, m.Ref, m.Topic))
+		s.conn.Send(s.format.Version.OK(phx.Null, m.Ref, m.Topic))
 		return
 	}
 	if c := s.find(topic); c != nil {
@@ -107,151 +131,125 @@ func (s *Session) Message(op wsframe.Opcode, data []byte) {
 	case channel.EventJoin:
 		s.firstJoin(topic, m)
 	case channel.EventLeave:
-		s.conn.Send(phx.OK(m.JoinRef, m.Ref, m.Topic))
+		s.conn.Send(s.format.Version.OK(m.JoinRef, m.Ref, m.Topic))
 	default:
 		s.unmatched(m)
 	}
-}
-
-// Closed ends the session. It must be called once, after the last Message.
-func (s *Session) Closed() {
-	s.ended = true
-	for _, c := range s.channels {
-		c.state.Store(gone)
-		s.shared.hub.Leave(c.topic, c)
-	}
-	s.channels = nil
 }
 
 // toChannel handles a message for a topic that is joined.
 func (s *Session) toChannel(c *Channel, event string, m phx.Message) {
 	switch {
 	case event == channel.EventJoin:
-		s.join(newChannel(s, c.topic, m), c)
-	case m.JoinRef != phx.Null && m.JoinRef != c.joinRef():
-		s.shared.counts.add(staleRef) // of an earlier channel on this topic
+		s.join(newChannel(s, c.ns, c.topic, m), c)
+	case c.leaving || m.JoinRef != phx.Null && m.JoinRef != c.joinRef():
+		s.shared.counts.add(staleRef)
 	case event == channel.EventLeave:
 		s.leave(c, m)
-	case !relayable(c.topic, event, m):
-		s.crash(c, m)
+	case event == eventToken || event == eventAccessToken:
+		s.refresh(c, event, m)
 	default:
 		s.push(c, event, m)
 	}
 }
 
-// relayable reports whether a push may become a broadcast. Phoenix's channel
-// crashes on all others.
-func relayable(topic, event string, m phx.Message) bool {
-	b := channel.Broadcast{Topic: topic, Event: event, Binary: m.Binary}
-	return (m.Object || m.Binary) && b.Validate() == nil
-}
-
 func (s *Session) unmatched(m phx.Message) {
 	s.shared.counts.add(unmatchedTopic)
-	s.conn.Send(phx.Refusal(phx.Null, m.Ref, m.Topic, "unmatched topic"))
+	s.conn.Send(s.format.Version.Refusal(phx.Null, m.Ref, m.Topic, "unmatched topic"))
 }
 
 func (s *Session) firstJoin(topic string, m phx.Message) {
-	if channel.ValidateTopic(topic) != nil { // "" if it is no string
+	ns := s.shared.Namespaces.Of(topic)
+	if ns == nil || channel.ValidateTopic(topic) != nil { // "" if it is no string
 		s.unmatched(m)
 		return
 	}
 	if s.alive() >= s.shared.limits.Channels {
 		s.shared.counts.add(tooManyChannels)
-		s.conn.Send(phx.Refusal(m.JoinRef, m.Ref, m.Topic, "too many channels joined"))
+		s.conn.Send(s.format.Version.Refusal(m.JoinRef, m.Ref, m.Topic, "too many channels joined"))
 		return
 	}
-	s.join(newChannel(s, s.shared.hub.Name(strings.Clone(topic)), m), nil)
-}
-
-// join lets c into its topic, in place of old if there is one. [Channel.Joined]
-// lets the client go on.
-func (s *Session) join(c, old *Channel) {
-	c.request.old = old
-	if old == nil {
-		s.channels = append(s.channels, c)
-	} else {
-		s.channels[s.index(old)] = c
-	}
-	s.exclusive(old, func() {
-		var replaces hub.Subscriber // not an interface that holds nil
-		if old != nil {
-			replaces = old
-		}
-		s.shared.hub.Join(c.topic, c, replaces)
-		if c.state.Load() == gone { // closed while it waited for old's pushes
-			s.shared.hub.Leave(c.topic, c)
-		}
-	})
+	s.join(newChannel(s, ns, s.shared.Hub.Name(strings.Clone(topic)), m), nil)
 }
 
 func (s *Session) leave(c *Channel, m phx.Message) {
-	s.remove(c)
-	s.exclusive(c, func() {
-		defer s.gate.end(s.conn)
-		if !c.part() {
-			s.conn.Send(phx.OK(m.JoinRef, m.Ref, m.Topic))
-			return
+	v := s.format.Version
+	s.finish(c, func() {
+		if !c.end(LeftByClient, v.OK(c.ref, m.Ref, m.Topic), v.Close(c.joinRef(), m.Topic)) {
+			s.conn.Send(v.OK(m.JoinRef, m.Ref, m.Topic))
 		}
-		s.conn.Send(phx.OK(c.ref, m.Ref, m.Topic))
-		s.conn.Send(phx.Close(c.joinRef(), m.Topic))
 	})
 }
 
 // crash answers what would raise in a Phoenix channel.
 func (s *Session) crash(c *Channel, m phx.Message) {
-	s.shared.counts.add(crashed)
-	s.remove(c)
-	s.exclusive(c, func() {
-		defer s.gate.end(s.conn)
-		if !c.part() {
+	s.finish(c, func() {
+		if !c.crash(m.Topic) {
 			s.unmatched(m)
-			return
 		}
-		s.conn.Send(phx.Error(c.joinRef(), m.Topic, "channel_crash"))
 	})
 }
 
-// exclusive runs do when every push of c, which may be nil, is answered, and
-// keeps the client's next message waiting until do, or whoever do leaves it to,
-// ends the gate.
-func (s *Session) exclusive(c *Channel, do func()) {
+// finish ends c with do when its earlier pushes are answered. The client waits
+// for that; but not for a handler, from which it only gets no more answers to
+// what it says to this channel.
+func (s *Session) finish(c *Channel, do func()) {
+	if c.asks() {
+		c.leaving = true
+		c.after(do)
+		return
+	}
+	s.remove(c)
 	s.gate.begin()
-	if c == nil || c.quiet() {
+	c.after(func() {
 		do()
-	} else {
-		c.then = do
-		c.release()
-	}
-	s.gate.wait(s.conn)
-}
-
-// push relays m to everybody in the topic, the client included.
-func (s *Session) push(c *Channel, event string, m phx.Message) {
-	s.shared.counts.add(pushed)
-	b := channel.Broadcast{Topic: c.topic, Event: event, Payload: bytes.Clone(m.Payload), Binary: m.Binary}
-	ref, topic := m.Ref, m.Topic
-	c.hold()
-	n := s.unanswered.Add(1)
-	s.shared.mesh.Publish(b, func(err error) { c.answer(ref, topic, err) })
-	if int(n) >= s.shared.limits.Unanswered {
-		s.throttle()
-	}
-}
-
-// throttle makes the client wait until half of its pushes are answered.
-func (s *Session) throttle() {
-	s.gate.begin()
-	s.throttled.Store(true)
-	s.unthrottle() // answers may have come before it was set
-	s.gate.wait(s.conn)
-}
-
-func (s *Session) unthrottle() {
-	if int(s.unanswered.Load()) <= s.shared.limits.Unanswered/2 &&
-		s.throttled.Load() && s.throttled.CompareAndSwap(true, false) {
 		s.gate.end(s.conn)
+	})
+	s.gate.wait(s.conn)
+}
+
+// Closed ends the session. It must be called once, after the last Message.
+func (s *Session) Closed() {
+	s.ended = true
+	s.mu.Lock()
+	channels := s.channels
+	s.channels = nil
+	s.stopTimer()
+	s.mu.Unlock()
+	for _, c := range channels {
+		if !c.refuse(LeftClosed, nil) {
+			c.end(LeftClosed)
+		}
 	}
+}
+
+// Disconnect ends what a backend wants ended, if the client is the user's, or
+// whoever it is for an empty user: with a topic its channel there, with
+// phx_close, else the socket, with 1001. It may be called by any goroutine. It
+// reports whether the socket is being closed, and how many channels ended.
+func (s *Session) Disconnect(user, topic string) (closed bool, channels int) {
+	if topic == "" {
+		if user != "" && user != s.user(nil) {
+			return false, 0
+		}
+		s.shared.counts.add(kicked)
+		s.conn.Close(wsframe.CodeGoingAway, "")
+		return true, 0
+	}
+	for _, c := range s.snapshot() {
+		if c.topic == topic && (user == "" || user == c.user()) && c.kick() {
+			s.shared.counts.add(kicked)
+			channels++
+		}
+	}
+	return false, channels
+}
+
+// snapshot returns the channels, for who is not the reader.
+func (s *Session) snapshot() []*Channel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.channels)
 }
 
 // find returns the channel of a topic, and forgets one that failed.
@@ -272,14 +270,27 @@ func (s *Session) find(topic string) *Channel {
 // alive counts the channels, and forgets those that failed.
 func (s *Session) alive() int {
 	if len(s.channels) >= s.shared.limits.Channels {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.channels = slices.DeleteFunc(s.channels, func(c *Channel) bool { return c.state.Load() == gone })
 	}
 	return len(s.channels)
 }
 
-func (s *Session) index(c *Channel) int { return slices.Index(s.channels, c) }
+// list adds c, in place of old if that is not nil.
+func (s *Session) list(c, old *Channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old == nil {
+		s.channels = append(s.channels, c)
+	} else {
+		s.channels[slices.Index(s.channels, old)] = c
+	}
+}
 
 func (s *Session) remove(c *Channel) {
-	i := s.index(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.channels, c)
 	s.channels = slices.Delete(s.channels, i, i+1)
 }

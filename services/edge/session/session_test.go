@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"go.opentelemetry.io/otel/metric/noop"
-
 	"github.com/skein-mesh/skein/pkg/channel"
 	"github.com/skein-mesh/skein/services/edge/session"
 )
@@ -178,7 +176,8 @@ func TestUnansweredPushes(t *testing.T) {
 // An answer may come before Publish returns.
 func TestAnsweredAtOnce(t *testing.T) {
 	m := newMesh(t, session.Limits{Channels: 1, Unanswered: 1})
-	shared, err := session.NewShared(m.hub, instantMesh{m}, session.Limits{Channels: 1, Unanswered: 1}, noop.Meter{})
+	m.deps.Mesh = instantMesh{m}
+	shared, err := session.NewShared(m.deps, m.limits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,9 +228,9 @@ func TestLimitsValidate(t *testing.T) {
 	if err := session.DefaultLimits().Validate(); err != nil {
 		t.Error(err)
 	}
-	_, err := session.NewShared(nil, nil, session.Limits{}, noop.Meter{})
+	bad := session.Limits{Rate: -1, RefusalDelay: -1, Grace: -1}
 	var joined interface{ Unwrap() []error }
-	if !errors.As(err, &joined) || len(joined.Unwrap()) != 2 {
-		t.Errorf("got %v, want both limits named", err)
+	if err := bad.Validate(); !errors.As(err, &joined) || len(joined.Unwrap()) != 6 {
+		t.Errorf("got %v, want all limits named", err)
 	}
 }

@@ -277,10 +277,13 @@ type stage struct {
 }
 
 func newStage(t *testing.T) *stage {
-	m := newMesh(t, session.DefaultLimits())
+	return newStageOf(t, newMesh(t, session.DefaultLimits()), session.Client{})
+}
+
+func newStageOf(t *testing.T, m *mesh, who session.Client) *stage {
 	return &stage{
 		t: t, mesh: m, unread: make(map[string][]string), closed: make(map[string]bool),
-		clients: map[string]*client{"": m.client(1), "B": m.client(2)},
+		clients: map[string]*client{"": m.clientOf(1, who), "B": m.clientOf(2, who)},
 	}
 }
 

@@ -1,0 +1,298 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/skein-mesh/skein/pkg/channel"
+	"github.com/skein-mesh/skein/pkg/grant"
+	"github.com/skein-mesh/skein/pkg/namespace"
+	"github.com/skein-mesh/skein/pkg/phx"
+	"github.com/skein-mesh/skein/pkg/wsframe"
+	"github.com/skein-mesh/skein/services/edge/hub"
+)
+
+// request is what only the answer to a join needs.
+type request struct {
+	ref, topic phx.Term
+	old        *Channel // to be replaced; nil for none
+	params     Payload  // kept for channels with extra only
+
+	reply  wsframe.Frame // zero for ok and {}
+	pushes []wsframe.Frame
+	person *Person
+
+	// closing is set from when old has ended until the client was told, which it
+	// is behind the answer to the join, whoever comes to it.
+	closing atomic.Bool
+}
+
+func newRequest(m phx.Message) *request { return &request{ref: m.Ref, topic: m.Topic} }
+
+// keep copies the params of the join.
+func (r *request) keep(m phx.Message) { r.params = Payload{bytes.Clone(m.Payload), m.Binary} }
+
+// json is the params, if they are no opaque bytes.
+func (r *request) json() []byte {
+	if r.params.Binary {
+		return nil
+	}
+	return r.params.Data
+}
+
+// join lets c into its topic, in place of old if there is one. The client waits
+// until it is answered. Its steps follow each other on whatever goroutine the
+// answer to the one before comes; each does nothing if the join is over.
+func (s *Session) join(c, old *Channel) {
+	c.request.old = old
+	if c.ns.Dialect == namespace.DialectSupabase {
+		c.extra.realtime = newRealtime(c.request.json())
+		c.request.reply = c.realtimeReply()
+	}
+	s.list(c, old)
+	s.gate.begin()
+	if old == nil {
+		c.admit()
+	} else {
+		old.after(c.admit)
+	}
+	s.gate.wait(s.conn)
+}
+
+// admit is the first step: the token is checked, if the join needs one. Phoenix
+// ends the old channel before it asks about the new one.
+func (c *Channel) admit() {
+	if c.extra == nil {
+		c.seat()
+		return
+	}
+	if c.ns.Join != namespace.JoinOpen {
+		c.endOld()
+	}
+	tokens := c.session.shared.Tokens
+	token := ""
+	if tokens != nil && c.usesClaims() {
+		token = tokenOf(c.request.json())
+	}
+	if token == "" {
+		c.checked(nil, nil)
+	} else {
+		tokens.Verify(token, c.checked)
+	}
+}
+
+// checked is the second step: what the client's token allows is known.
+func (c *Channel) checked(g *grant.Grant, err error) {
+	if c.state.Load() == gone {
+		return
+	}
+	offered := g
+	if g == nil || err != nil {
+		offered, g = nil, c.session.grant()
+	}
+	g, err = c.weigh(g, err, time.Now())
+	if err != nil {
+		c.refuseSlowly(c.refusal(reason(err)))
+		return
+	}
+	if g != nil && g == offered {
+		c.session.setGrant(g)
+	}
+	c.extra.grant.Store(g)
+	if c.ns.Join == namespace.JoinHandler {
+		c.session.shared.Backend.Join(c.ns, c.caller(), c.request.params, c.decided)
+		return
+	}
+	c.identify(nil)
+	c.seat()
+}
+
+// weigh returns what counts of a grant, or why the join is refused. err is what
+// is wrong with the token of the join itself: where no token is required, one
+// that is not valid counts as none. But a handler is not asked without claims
+// that only could not be checked just now.
+func (c *Channel) weigh(g *grant.Grant, err error, now time.Time) (*grant.Grant, error) {
+	switch {
+	case c.ns.Join == namespace.JoinToken:
+		if err == nil {
+			err = allowsJoin(g, c.topic, now)
+		}
+		return g, err
+	case c.ns.Join == namespace.JoinHandler && err != nil && !aboutToken(err):
+		return nil, err
+	case g != nil && g.Expired(now):
+		return nil, nil
+	}
+	return g, nil
+}
+
+func allowsJoin(g *grant.Grant, topic string, now time.Time) error {
+	switch {
+	case g == nil:
+		return grant.ErrMissing
+	case g.Expired(now):
+		return grant.ErrExpired
+	case !g.MayJoin(topic):
+		return grant.ErrTopic
+	}
+	return nil
+}
+
+func aboutToken(err error) bool {
+	return errors.Is(err, grant.ErrInvalid) || errors.Is(err, grant.ErrExpired) || errors.Is(err, grant.ErrMissing)
+}
+
+// reasonJoinCrashed is what Phoenix says of a join that raised.
+const reasonJoinCrashed = "join crashed"
+
+// decided is the third step: the handler has answered.
+func (c *Channel) decided(a JoinAnswer, err error) {
+	switch {
+	case errors.Is(err, channel.ErrCrashed):
+		c.refuseSlowly(c.refusal(reasonJoinCrashed))
+		return
+	case err != nil:
+		c.refuseSlowly(c.refusal(reason(err)))
+		return
+	}
+	if a.Refused {
+		a.Reply.Status = phx.StatusError
+	} else {
+		a.Reply.Status = phx.StatusOK
+		c.extra.admitted.Store(true)
+	}
+	if a.Assigns != nil {
+		c.extra.assigns = a.Assigns
+	}
+	err = c.encodeAnswer(a)
+	switch {
+	case c.state.Load() == gone: // its socket closed meanwhile, or a backend ended it
+		c.over(LeftClosed)
+	case err != nil:
+		c.refuseSlowly(c.refusal(reasonJoinCrashed))
+	case a.Refused:
+		c.refuseSlowly(c.request.reply)
+	default:
+		c.identify(a.Presence)
+		c.seat()
+	}
+}
+
+// encodeAnswer makes the frames of a handler's answer.
+func (c *Channel) encodeAnswer(a JoinAnswer) error {
+	r := c.request
+	var err1, err2 error
+	if a.Refused || a.Reply.Data != nil {
+		r.reply, err1 = c.encodeReply(c.joinRef(), r.ref, r.topic, a.Reply)
+	}
+	r.pushes, err2 = c.encodePushes(a.Pushes)
+	return errors.Join(err1, err2)
+}
+
+// seat is the last step: the hub asks the mesh for the topic.
+func (c *Channel) seat() {
+	if c.state.Load() == gone {
+		return
+	}
+	var replaces hub.Subscriber // not an interface that holds nil
+	if old := c.request.old; old != nil {
+		replaces = old
+	}
+	h := c.session.shared.Hub
+	h.Join(c.topic, c, replaces)
+	if c.state.Load() == gone { // refused before it had its seat
+		h.Leave(c.topic, c, nil)
+	}
+}
+
+// Joined implements [hub.Subscriber].
+func (c *Channel) Joined(err error) {
+	s, r := c.session, c.request
+	next := joined
+	if err != nil {
+		next = gone
+	}
+	if !c.state.CompareAndSwap(joining, next) {
+		return
+	}
+	c.request = nil
+	if err != nil {
+		s.shared.counts.add(joinFailed)
+		s.conn.Send(c.version().Refusal(c.joinRef(), r.ref, r.topic, reason(err)))
+		c.tellOld(r)
+		c.over(LeftLost)
+		s.gate.end(s.conn)
+		return
+	}
+	s.shared.counts.add(joinedOK)
+	if r.reply.Len() == 0 {
+		r.reply = c.version().OK(c.joinRef(), r.ref, r.topic)
+	}
+	s.conn.Send(r.reply)
+	replaced := r.old != nil && r.old.state.CompareAndSwap(joined, gone)
+	if replaced {
+		r.closing.Store(true)
+	}
+	c.tellOld(r)
+	c.post(r.pushes)
+	c.enter(r.person)
+	if replaced { // behind enter: somebody who joins again was never away
+		r.old.over(LeftReplaced)
+	}
+	c.watch()
+	s.gate.end(s.conn)
+}
+
+// refusal is the error reply to the join.
+func (c *Channel) refusal(reason string) wsframe.Frame {
+	return c.version().Refusal(c.joinRef(), c.request.ref, c.request.topic, reason)
+}
+
+// refuseSlowly refuses the join when the client has waited for it, so that one
+// that tries again at once does so less often.
+func (c *Channel) refuseSlowly(answer wsframe.Frame) {
+	refuse := func() { c.refuse(LeftCrashed, func() wsframe.Frame { return answer }) }
+	if d := c.session.shared.limits.RefusalDelay; d > 0 {
+		time.AfterFunc(d, refuse)
+	} else {
+		refuse()
+	}
+}
+
+// refuse ends the join, if it is not answered yet. answer may be nil.
+func (c *Channel) refuse(why LeaveReason, answer func() wsframe.Frame) bool {
+	if !c.state.CompareAndSwap(joining, gone) {
+		return false
+	}
+	s := c.session
+	s.shared.Hub.Leave(c.topic, c, nil)
+	if answer != nil {
+		s.shared.counts.add(joinRefused)
+		s.conn.Send(answer())
+	}
+	c.endOld()
+	c.over(why)
+	s.gate.end(s.conn)
+	return true
+}
+
+// endOld ends the channel that c replaces.
+func (c *Channel) endOld() {
+	r := c.request
+	if r.old != nil && r.old.end(LeftReplaced) {
+		r.closing.Store(true)
+	}
+	if c.state.Load() == gone { // answered before that
+		c.tellOld(r)
+	}
+}
+
+// tellOld tells the client, behind the answer to the join, that the old channel
+// ended, unless it knows.
+func (c *Channel) tellOld(r *request) {
+	if r.closing.Swap(false) {
+		c.session.conn.Send(c.version().Close(r.old.joinRef(), r.topic))
+	}
+}
