@@ -103,7 +103,7 @@ type PeopleServiceAttachRequest struct {
 	Hello *PeopleHello `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"`
 	// Steps say what changes.
 	Steps []*PeopleStep `protobuf:"bytes,2,rep,name=steps,proto3" json:"steps,omitempty"`
-	// Seq numbers the requests of a stream that say something, from 1.
+	// Seq is the number of steps on this stream so far, these included.
 	Seq           uint64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -443,7 +443,7 @@ type PeopleServiceAttachResponse struct {
 	Instance string `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
 	// Updates are about the topics that the edge watches.
 	Updates []*PeopleUpdate `protobuf:"bytes,2,rep,name=updates,proto3" json:"updates,omitempty"`
-	// Taken is the seq of the last request taken in; 0 means nothing new.
+	// Taken is the seq of the last request that was taken in; 0 means nothing new.
 	Taken         uint64 `protobuf:"varint,3,opt,name=taken,proto3" json:"taken,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
