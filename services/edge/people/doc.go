@@ -15,7 +15,8 @@
 // the first at once, those that follow within [Config.Interval] together. Who
 // comes and goes in between is not mentioned, unless somebody got a state with it.
 // A topic with too many people to list gets presence_count instead, at most each
-// [CountInterval], and a presence_state on the way back.
+// [CountInterval], and a presence_state on the way back; a channel that enters
+// meanwhile gets an empty state and the number.
 //
 // # Changes of the view
 //

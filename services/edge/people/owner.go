@@ -80,6 +80,7 @@ func (c *core) take(u *presencev1.PeopleUpdate) {
 	if t == nil || t.watch != u.GetWatch() {
 		return // of an owner that is none any more, or of a topic left meanwhile
 	}
+	before := t.people()
 	switch {
 	case u.GetCountsOnly():
 		c.takeCount(t, u.GetOthers())
@@ -94,17 +95,15 @@ func (c *core) take(u *presencev1.PeopleUpdate) {
 	default:
 		c.takeDiff(t, u)
 	}
+	t.recount = t.recount || t.people() != before
 	t.relist()
 	c.plan(t)
 }
 
 // takeCount takes in that there are too many to list. Only those here are kept.
 func (c *core) takeCount(t *topic, others uint64) {
-	t.tooMany, t.synced, t.incoming, t.receiving = true, true, nil, false
+	t.tooMany, t.others, t.synced, t.incoming, t.receiving = true, others, true, nil, false
 	t.relist()
-	if t.others != others {
-		t.others, t.recount = others, true
-	}
 	for _, r := range t.rows {
 		if !r.own {
 			delete(t.rows, r.GetRef())

@@ -205,6 +205,10 @@ func (t *Tracker) send(s showing) {
 		event, payload = EventState, stateJSON(s.list)
 	}
 	for _, w := range s.newcomers {
+		if s.counts {
+			// phoenix.js keeps diffs until its first state, however late.
+			w.Push(EventState, []byte("{}"))
+		}
 		w.Push(event, payload)
 	}
 	if s.toAll {

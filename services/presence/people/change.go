@@ -17,7 +17,9 @@ func (l *Ledger) Change(e *Edge, c *presencev1.PeopleChange, now time.Time) {
 		return
 	}
 	if c.GetRelease() {
-		l.release(e, c.GetTopic(), now)
+		if t := l.topics[c.GetTopic()]; t != nil && t.shares[e] != nil {
+			l.release(t, t.shares[e], now)
+		}
 		return
 	}
 	ends := c.GetWatch() == 0 && len(c.GetPut()) == 0
@@ -121,15 +123,10 @@ func (l *Ledger) watch(t *topic, s *share, c *presencev1.PeopleChange, now time.
 
 // release forgets what an edge has in a topic, silently: another instance has it
 // now. Those who still watch here are told nothing until all agree.
-func (l *Ledger) release(e *Edge, name string, now time.Time) {
-	t := l.topics[name]
-	if t == nil || t.shares[e] == nil {
-		return
-	}
-	s := t.shares[e]
+func (l *Ledger) release(t *topic, s *share, now time.Time) {
 	if s.rows > 0 {
 		for _, r := range t.refs {
-			if r.edge == e {
+			if r.edge == s.edge {
 				l.drop(t, r)
 			}
 		}

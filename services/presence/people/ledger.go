@@ -155,10 +155,15 @@ func (l *Ledger) Announcing(e *Edge, now time.Time) {
 }
 
 // Announced says that the edge has said all, under the view with this hash: what
-// it said on an earlier stream only is over.
+// it said on an earlier stream only is over. If it had another view then, it may
+// have told the rest to another instance: that is a release.
 func (l *Ledger) Announced(e *Edge, view uint64, now time.Time) {
 	for t, s := range e.shares {
-		l.sweep(t, s, now)
+		if view != e.view && s.round < e.round {
+			l.release(t, s, now)
+		} else {
+			l.sweep(t, s, now)
+		}
 	}
 	e.complete, e.view = true, view
 	l.agree(now)
