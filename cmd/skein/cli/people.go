@@ -194,7 +194,7 @@ func (a *app) watchPeople(ctx context.Context, c peopleClient, topic string) err
 		r, err := stream.Recv()
 		switch {
 		case ctx.Err() != nil:
-			return nil // ctrl-C is how one ends it
+			return nil //nolint:nilerr // ctrl-C is how one ends it
 		case errors.Is(err, io.EOF):
 			return fmt.Errorf("%s ended the watch: it may be restarting", c.target)
 		case err != nil:

@@ -6,15 +6,16 @@ import "container/heap"
 type agenda []*topic
 
 // Len implements [heap.Interface].
-func (a agenda) Len() int { return len(a) }
+func (a *agenda) Len() int { return len(*a) }
 
 // Less implements [heap.Interface].
-func (a agenda) Less(i, j int) bool { return a[i].due.Before(a[j].due) }
+func (a *agenda) Less(i, j int) bool { return (*a)[i].due.Before((*a)[j].due) }
 
 // Swap implements [heap.Interface].
-func (a agenda) Swap(i, j int) {
-	a[i], a[j] = a[j], a[i]
-	a[i].place, a[j].place = i, j
+func (a *agenda) Swap(i, j int) {
+	topics := *a
+	topics[i], topics[j] = topics[j], topics[i]
+	topics[i].place, topics[j].place = i, j
 }
 
 // Push implements [heap.Interface].

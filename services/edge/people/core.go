@@ -191,7 +191,7 @@ func (c *core) tell(t *topic, change *presencev1.PeopleChange) {
 func (c *core) ask(t *topic, change *presencev1.PeopleChange) {
 	c.watches++
 	t.watch, t.incoming, t.receiving = c.watches, nil, false
-	change.Watch, change.MaxListed = t.watch, uint32(max(min(t.maxListed, maxMaxListed), 1)) //nolint:gosec // bounded
+	change.Watch, change.MaxListed = t.watch, uint32(max(min(t.maxListed, maxMaxListed), 1))
 }
 
 // maxMaxListed bounds what is said of a topic's bound.

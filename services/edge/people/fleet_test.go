@@ -1,17 +1,14 @@
 package people
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/skein-mesh/skein/pkg/channel"
 	"github.com/skein-mesh/skein/pkg/ring"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
-	"github.com/skein-mesh/skein/services/edge/session"
 	"github.com/skein-mesh/skein/services/presence/people"
 )
 
@@ -28,7 +25,9 @@ type fleet struct {
 	story     [][]any   // what happened, to explain a failure
 }
 
-func (f *fleet) note(what ...any) { f.story = append(f.story, append([]any{f.now.Format("04:05.000")}, what...)) }
+func (f *fleet) note(what ...any) {
+	f.story = append(f.story, append([]any{f.now.Format("04:05.000")}, what...))
+}
 
 // fail ends the test with the last of what happened.
 func (f *fleet) fail(format string, args ...any) {
@@ -277,136 +276,6 @@ func (e *edge) deliver(b channel.Broadcast) int {
 	return len(e.clients[b.Topic])
 }
 
-// client is phoenix.js in one channel.
-type client struct {
-	fleet    *fleet
-	presence presence
-	topic    string
-	count    int
-	events   []string
-}
-
-var _ session.Watcher = (*client)(nil)
-
-// Push implements [session.Watcher].
-func (c *client) Push(event string, payload []byte) { c.take(event, payload) }
-
-// take fails if somebody who is still there is said to have left.
-func (c *client) take(event string, payload []byte) {
-	before := c.refs()
-	c.events = append(c.events, event+" "+string(payload))
-	var err error
-	switch event {
-	case EventState:
-		var s map[string]entry
-		err = json.Unmarshal(payload, &s)
-		c.presence.state(s)
-	case EventDiff:
-		var d diff
-		err = json.Unmarshal(payload, &d)
-		c.presence.diff(d)
-	case EventCount:
-		var n struct{ Count int }
-		err = json.Unmarshal(payload, &n)
-		c.count = n.Count
-	}
-	if err != nil {
-		c.fleet.fail("%s: %v in %s", event, err, payload)
-	}
-	after := c.refs()
-	for _, ref := range before {
-		if !slices.Contains(after, ref) && slices.Contains(c.fleet.live(c.topic), ref) {
-			c.fleet.fail("a client saw %s leave %s, who is still there; it got\n%s", ref, c.topic, strings.Join(c.events, "\n"))
-		}
-	}
-}
-
-// refs are the refs of everybody in the list.
-func (c *client) refs() []string {
-	var refs []string
-	for _, e := range c.presence.list {
-		for _, m := range e.Metas {
-			refs = append(refs, m["phx_ref"].(string))
-		}
-	}
-	slices.Sort(refs)
-	return refs
-}
-
-// presence is what the class Presence of phoenix.js does with a list.
-type presence struct {
-	list    map[string]entry
-	synced  bool
-	pending []diff
-}
-
-type entry struct {
-	Metas []map[string]any `json:"metas"`
-}
-
-type diff struct {
-	Joins  map[string]entry `json:"joins"`
-	Leaves map[string]entry `json:"leaves"`
-}
-
-func (p *presence) state(s map[string]entry) {
-	d := diff{Joins: map[string]entry{}, Leaves: map[string]entry{}}
-	for key, old := range p.list {
-		if now, there := s[key]; !there {
-			d.Leaves[key] = old
-		} else if gone := without(old, now); len(gone.Metas) > 0 {
-			d.Leaves[key] = gone
-		}
-	}
-	for key, now := range s {
-		if joined := without(now, p.list[key]); len(joined.Metas) > 0 {
-			d.Joins[key] = joined
-		}
-	}
-	p.apply(d)
-	p.synced = true
-	for _, d := range p.pending {
-		p.apply(d)
-	}
-	p.pending = nil
-}
-
-func (p *presence) diff(d diff) {
-	if !p.synced {
-		p.pending = append(p.pending, d)
-		return
-	}
-	p.apply(d)
-}
-
-func (p *presence) apply(d diff) {
-	for key, joined := range d.Joins {
-		p.list[key] = entry{append(without(p.list[key], joined).Metas, joined.Metas...)}
-	}
-	for key, left := range d.Leaves {
-		old, there := p.list[key]
-		if !there {
-			continue
-		}
-		if rest := without(old, left); len(rest.Metas) > 0 {
-			p.list[key] = rest
-		} else {
-			delete(p.list, key)
-		}
-	}
-}
-
-// without returns the metas of a that b does not have.
-func without(a, b entry) entry {
-	var rest entry
-	for _, m := range a.Metas {
-		if !slices.ContainsFunc(b.Metas, func(o map[string]any) bool { return o["phx_ref"] == m["phx_ref"] }) {
-			rest.Metas = append(rest.Metas, m)
-		}
-	}
-	return rest
-}
-
 // join opens a channel; key "" only looks on.
 func (e *edge) join(topic, key string) *client {
 	c := &client{fleet: e.fleet, presence: presence{list: map[string]entry{}}, topic: topic, count: -1}
@@ -425,6 +294,14 @@ func who(key string) *person {
 func (e *edge) leave(topic string, c *client) {
 	e.clients[topic] = slices.DeleteFunc(e.clients[topic], func(o *client) bool { return o == c })
 	e.core.leave(topic, c)
+}
+
+func (e *edge) leaveAll() {
+	for topic, clients := range e.clients {
+		for _, c := range slices.Clone(clients) {
+			e.leave(topic, c)
+		}
+	}
 }
 
 // own are the rows of an edge's channels in a topic.
@@ -508,19 +385,4 @@ func (f *fleet) empty() {
 			f.fail("%s remembers %+v", i.id, s)
 		}
 	}
-}
-
-func TestFleetOfOneEdgeWithoutPresence(t *testing.T) {
-	f := newFleet(t, 1, 0, 10)
-	e := f.edges[0]
-	a := e.join("room", "ann")
-	f.pass(time.Second)
-	b := e.join("room", "bob")
-	f.pass(time.Second)
-	f.consistent("room")
-	e.leave("room", a)
-	f.pass(time.Second)
-	f.consistent("room")
-	e.leave("room", b)
-	f.empty()
 }

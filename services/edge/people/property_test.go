@@ -2,7 +2,6 @@ package people
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -63,9 +62,18 @@ func TestEverybodySeesTheSame(t *testing.T) {
 					w.hand(rapid.IntRange(0, 3).Draw(t, "messages"))
 				}
 			},
-			"look":      func(t *rapid.T) { at(t).look() },
-			"time":      wait,
-			"time2":     wait,
+			"look":  func(t *rapid.T) { at(t).look() },
+			"time":  wait,
+			"time2": wait,
+			"edge drains": func(t *rapid.T) {
+				e := at(t)
+				e.core.moving = true
+				e.leaveAll()
+				for _, w := range e.wires {
+					w.hand(1 << 20)
+				}
+				e.start()
+			},
 			"edge dies": func(t *rapid.T) { at(t).start() },
 			"stream breaks": func(t *rapid.T) {
 				at(t).hangUp(rapid.SampledFrom(f.instances).Draw(t, "instance"))
@@ -88,13 +96,24 @@ func TestEverybodySeesTheSame(t *testing.T) {
 		f.consistent(topics...)
 		f.unnoticed(t, topics)
 		for _, e := range f.edges {
-			for _, topic := range topics {
-				for _, c := range slices.Clone(e.clients[topic]) {
-					e.leave(topic, c)
-				}
-			}
+			e.leaveAll()
 		}
 		f.settle(15 * time.Second)
 		f.empty()
 	})
+}
+
+func TestFleetOfOneEdgeWithoutPresence(t *testing.T) {
+	f := newFleet(t, 1, 0, 10)
+	e := f.edges[0]
+	a := e.join("room", "ann")
+	f.pass(time.Second)
+	b := e.join("room", "bob")
+	f.pass(time.Second)
+	f.consistent("room")
+	e.leave("room", a)
+	f.pass(time.Second)
+	f.consistent("room")
+	e.leave("room", b)
+	f.empty()
 }

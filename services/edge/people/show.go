@@ -87,6 +87,7 @@ func (c *core) show(t *topic, now time.Time) (s showing, ok bool) {
 	case now.Before(t.diffed.Add(c.cfg.Interval)):
 	case t.restate:
 		t.forgetChanges()
+		clear(t.newcomers)
 		s.toAll, s.list, t.restate, t.diffed = true, t.list(), false, now
 		c.counts.states++
 	default:
