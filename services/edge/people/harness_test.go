@@ -144,9 +144,16 @@ func (e *edge) deliver(b channel.Broadcast) int {
 
 func (f *fleet) edge(id string) *edge {
 	f.t.Helper()
+	return f.narrowEdge(id, people.Default(id, 1).QueueBytes)
+}
+
+// narrowEdge is an edge that lets only so much wait for presence.
+func (f *fleet) narrowEdge(id string, queueBytes int) *edge {
+	f.t.Helper()
 	f.lives++
 	e := &edge{fleet: f, reader: sdkmetric.NewManualReader(), channels: map[string][]*channelOf{}}
 	cfg := people.Default(id, f.lives)
+	cfg.QueueBytes = queueBytes
 	if err := cfg.Validate(); err != nil {
 		f.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package people
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -65,7 +66,7 @@ func (l *link) attach(ctx context.Context) (attached bool, _ error) {
 	defer conn.Close() //nolint:errcheck // the stream has ended
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &stream{target: l.target, kick: cancel, out: queue.New(t.cfg.QueueBytes, size)}
+	s := &stream{target: l.target, kick: cancel, out: queue.New(t.cfg.QueueBytes, cost)}
 	hello := &presencev1.PeopleHello{Edge: t.cfg.ID, Incarnation: t.cfg.Incarnation}
 	err = pump.Stream[*presencev1.PeopleStep, presencev1.PeopleServiceAttachRequest, presencev1.PeopleServiceAttachResponse]{
 		First:  &presencev1.PeopleServiceAttachRequest{Hello: hello},
@@ -75,7 +76,12 @@ func (l *link) attach(ctx context.Context) (attached bool, _ error) {
 		Beat:   func() *presencev1.PeopleServiceAttachRequest { return &presencev1.PeopleServiceAttachRequest{} },
 		Handle: func(m *presencev1.PeopleServiceAttachResponse) error { return t.handle(s, m) },
 	}.Client(ctx, presencev1.NewPeopleServiceClient(conn).Attach)
-	t.do(func(c *core) { c.detach(l.id, s) })
+	t.do(func(c *core) {
+		c.detach(l.id, s)
+		if errors.Is(err, queue.ErrFull) {
+			c.counts.cut++
+		}
+	})
 	return s.instance != "", err
 }
 
@@ -110,4 +116,18 @@ func (s *stream) pack(steps []*presencev1.PeopleStep) *presencev1.PeopleServiceA
 	return m
 }
 
+// size of a step on the wire, in bytes.
 func size(step *presencev1.PeopleStep) int { return proto.Size(step) }
+
+// What a step takes of a queue, and a person in it, in bytes.
+const (
+	stepBytes   = 128
+	personBytes = 16
+)
+
+// cost is the memory that a step takes while it waits, in bytes: its people are
+// those of the replica.
+func cost(step *presencev1.PeopleStep) int {
+	c := step.GetChange()
+	return stepBytes + personBytes*(len(c.GetPut())+len(c.GetGone())+len(c.GetMoving()))
+}

@@ -16,6 +16,7 @@ type counts struct {
 	counts      uint64 // presence_count broadcast
 	coalesced   uint64 // changes that were not a diff of their own
 	cancelled   uint64 // changes that nobody was shown, for they were undone
+	cut         uint64 // streams that ended because too much waited
 	refusedKey  uint64
 	refusedMeta uint64
 }
@@ -41,7 +42,9 @@ func (t *Tracker) observe(meter metric.Meter) (unregister func(), _ error) {
 		metric.WithDescription("Changes without a diff of their own, by reason: joined with others, or undone before they were shown."))
 	refusals, err5 := meter.Int64ObservableCounter("skein.edge.people.refused",
 		metric.WithDescription("People who are not seen because of what they are called, by reason."))
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	cuts, err6 := meter.Int64ObservableCounter("skein.edge.people.cut",
+		metric.WithDescription("Streams to presence that began again because too much waited for them."))
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return nil, fmt.Errorf("people metrics: %w", err)
 	}
 	of := func(name, value string) metric.MeasurementOption {
@@ -53,6 +56,7 @@ func (t *Tracker) observe(meter metric.Meter) (unregister func(), _ error) {
 		t.mu.Unlock()
 		o.ObserveInt64(rows, int64(people))
 		o.ObserveInt64(topics, int64(here))
+		o.ObserveInt64(cuts, int64(n.cut)) //nolint:gosec // a count
 		for _, v := range []struct {
 			counter metric.Int64Observable
 			value   uint64
@@ -69,7 +73,7 @@ func (t *Tracker) observe(meter metric.Meter) (unregister func(), _ error) {
 			o.ObserveInt64(v.counter, int64(v.value), v.label) //nolint:gosec // a count
 		}
 		return nil
-	}, rows, topics, sent, coalesced, refusals)
+	}, rows, topics, sent, coalesced, refusals, cuts)
 	if err != nil {
 		return nil, fmt.Errorf("people metrics: %w", err)
 	}

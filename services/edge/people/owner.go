@@ -116,7 +116,7 @@ func (c *core) takeCount(t *topic, others uint64) {
 func (c *core) takeState(t *topic) {
 	// Clients that were shown nothing yet get it all with their state; those of a
 	// topic that was only counted get a state anyway.
-	quiet := !t.synced && t.unseen() || t.tooMany
+	quiet := t.unseen() || t.tooMany
 	incoming := t.incoming
 	t.incoming, t.synced, t.tooMany, t.others = nil, true, false, 0
 	there := make(map[string]struct{}, len(incoming))
@@ -143,7 +143,7 @@ func (c *core) takeDiff(t *topic, u *presencev1.PeopleUpdate) {
 	}
 	for _, p := range u.GetPut() {
 		if t.rows[p.GetRef()] == nil {
-			c.add(t, p, false, false)
+			c.add(t, p, false, t.unseen())
 		}
 	}
 }

@@ -24,7 +24,7 @@ type Config struct {
 	Incarnation uint64        // of the edge
 	Interval    time.Duration // least time between two diffs of a topic
 	StateWait   time.Duration // how long a newcomer waits for the topic's owner
-	QueueBytes  int           // most bytes that wait for one presence instance
+	QueueBytes  int           // most memory that waits for one presence instance
 }
 
 // Default returns the configuration of an edge.

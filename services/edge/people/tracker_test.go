@@ -155,6 +155,28 @@ func TestChangesAreShownTogether(t *testing.T) {
 	})
 }
 
+func TestTooMuchForPresenceAtOnce(t *testing.T) {
+	inBubble(t, func(f *fleet) {
+		p := f.presence("p")
+		a, b := f.narrowEdge("a", 500), f.edge("b")
+		wait(5 * time.Second)
+		ann, bob := a.join("room", "ann"), b.join("room", "")
+		wait(time.Second)
+		bob.gets(`state ` + list("ann"))
+		for range 20 {
+			a.tracker.Track("room", ann, session.Person{Key: "eve"})
+		}
+		wait(3 * time.Second)
+		if got := a.metrics()["skein.edge.people.cut"]; got != 1 {
+			t.Errorf("%d streams were cut", got)
+		}
+		bob.gets(`diff {"joins":{"eve":{"metas":[{"phx_ref":R,"phx_ref_prev":R}]}},"leaves":{` + person("ann") + `}}`)
+		a.stop()
+		b.stop()
+		p.stop()
+	})
+}
+
 func TestMetricsAndRefusals(t *testing.T) {
 	inBubble(t, func(f *fleet) {
 		a := f.edge("a")

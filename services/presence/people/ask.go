@@ -115,7 +115,10 @@ func (l *Ledger) Online(keys []string, now time.Time) ([]string, error) {
 // Subscribe tells sink who is in a topic, once that is known, and then each
 // change, until Unsubscribe.
 func (l *Ledger) Subscribe(name string, sink Sink, now time.Time) *Subscription {
-	t := l.at(name, now)
+	t := l.at(name)
+	if len(t.shares)+len(t.sinks) == 0 {
+		l.begin(t, now)
+	}
 	s := &Subscription{t, sink}
 	t.sinks[s] = struct{}{}
 	if t.settled {

@@ -26,7 +26,7 @@ func (l *Ledger) Change(e *Edge, c *presencev1.PeopleChange, now time.Time) {
 	if ends && l.topics[c.GetTopic()] == nil {
 		return // it ends what is over
 	}
-	t := l.at(c.GetTopic(), now)
+	t := l.at(c.GetTopic())
 	s := t.shares[e]
 	switch {
 	case s != nil:
@@ -37,6 +37,9 @@ func (l *Ledger) Change(e *Edge, c *presencev1.PeopleChange, now time.Time) {
 		l.clean(t)
 		return
 	default:
+		if len(t.shares) == 0 {
+			l.begin(t, now)
+		}
 		s = &share{edge: e}
 		t.shares[e], e.shares[t] = s, s
 		if !t.settled { // somebody comes: do not wait for others to go
@@ -132,6 +135,11 @@ func (l *Ledger) release(t *topic, s *share, now time.Time) {
 		}
 	}
 	l.leave(t, s)
+	if len(t.shares) == 0 { // and with it those who wait here for their next edge
+		for _, r := range t.refs {
+			l.drop(t, r)
+		}
+	}
 	l.unsettle(t, now, ReleaseTime)
 	l.clean(t)
 }

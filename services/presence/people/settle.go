@@ -2,6 +2,19 @@ package people
 
 import "time"
 
+// begin is for a topic that the first edge, or backend, comes to. Others may know
+// of people there unless all said what they know.
+func (l *Ledger) begin(t *topic, now time.Time) {
+	all := l.agreed && !now.Before(l.fresh)
+	if t.settled && all {
+		return
+	}
+	l.unsettle(t, now, SettleTime)
+	if all {
+		l.settle(t, now)
+	}
+}
+
 // unsettle makes a topic wait until all edges have said what they know of it.
 func (l *Ledger) unsettle(t *topic, now time.Time, patience time.Duration) {
 	if !t.settled && !t.deadline.IsZero() {

@@ -45,7 +45,7 @@ type delta struct {
 func (d *delta) empty() bool { return len(d.joins)+len(d.leaves)+len(d.freed) == 0 }
 
 // at returns the topic of a name, made if it is not there.
-func (l *Ledger) at(name string, now time.Time) *topic {
+func (l *Ledger) at(name string) *topic {
 	t := l.topics[name]
 	if t == nil {
 		t = &topic{
@@ -53,10 +53,6 @@ func (l *Ledger) at(name string, now time.Time) *topic {
 			shares: map[*Edge]*share{}, sinks: map[*Subscription]struct{}{},
 		}
 		l.topics[name] = t
-		l.unsettle(t, now, SettleTime)
-		if l.agreed && !now.Before(l.fresh) {
-			l.settle(t, now)
-		}
 	}
 	return t
 }

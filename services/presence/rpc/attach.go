@@ -18,10 +18,6 @@ import (
 	"github.com/skein-mesh/skein/services/presence/people"
 )
 
-// edgeQueueBytes is what may wait for one edge. One that is further behind has to
-// attach again, and gets states instead.
-const edgeQueueBytes = 64 << 20
-
 var (
 	errLaterStream = status.Error(codes.Aborted, "presence: the edge attached on a later stream")
 	errBehind      = status.Error(codes.ResourceExhausted, "presence: the edge is too far behind: attach again")
@@ -33,8 +29,17 @@ type said struct {
 	taken  uint64
 }
 
-// size of an update in bytes; the rest must always fit.
+// size of an update on the wire, in bytes.
 func (s said) size() int { return proto.Size(s.update) }
+
+// cost is the memory that an update takes while it waits, in bytes: its people
+// are the ledger's own. The rest must always fit.
+func (s said) cost() int {
+	if s.update == nil {
+		return 0
+	}
+	return changeBytes + personBytes*(len(s.update.GetPut())+len(s.update.GetGone()))
+}
 
 // Attach implements [presencev1.PeopleServiceServer].
 func (s peopleServer) Attach(
@@ -44,7 +49,7 @@ func (s peopleServer) Attach(
 	defer end()
 	ctx, kick := context.WithCancelCause(ctx)
 	defer kick(nil)
-	p := &edgePort{room: s.room, kick: kick, out: queue.New(edgeQueueBytes, said.size)}
+	p := &edgePort{room: s.room, kick: kick, out: queue.New(s.queues.edge, said.cost)}
 	err := pump.Stream[said, presencev1.PeopleServiceAttachResponse, presencev1.PeopleServiceAttachRequest]{
 		First:  &presencev1.PeopleServiceAttachResponse{Instance: s.members.Self().ID},
 		Queue:  p.out,
@@ -54,6 +59,9 @@ func (s peopleServer) Attach(
 		Handle: p.handle,
 	}.Server(ctx, stream)
 	p.ended()
+	if errors.Is(err, errBehind) {
+		s.metrics.cutOff(ctx, cutEdge)
+	}
 	return ending(ctx, err)
 }
 

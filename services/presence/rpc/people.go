@@ -167,9 +167,6 @@ func learning(err error) error {
 	return err
 }
 
-// watchQueueBytes is what may wait for one backend that watches.
-const watchQueueBytes = 16 << 20
-
 // Why a watch ends.
 var (
 	errSlow  = status.Error(codes.ResourceExhausted, "presence: too far behind: watch again")
@@ -189,7 +186,7 @@ func (s peopleServer) Watch(
 	case owner != nil:
 		return relay(ctx, owner, req.GetTopic(), stream)
 	}
-	w := newWatcher()
+	w := newWatcher(s.queues.backend)
 	var subscription *people.Subscription
 	s.room.do(func(l *people.Ledger, now time.Time) { subscription = l.Subscribe(req.GetTopic(), w, now) })
 	defer s.room.do(func(l *people.Ledger, _ time.Time) { l.Unsubscribe(subscription) })

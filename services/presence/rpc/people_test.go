@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,15 +238,18 @@ func TestAnotherInstanceIsOutOfReach(t *testing.T) {
 }
 
 // changing are members that change.
-type changing struct{ all *[]cluster.Member }
+type changing struct {
+	all atomic.Pointer[[]cluster.Member]
+}
 
-func (c changing) Self() cluster.Member      { return instance1 }
-func (c changing) Members() []cluster.Member { return *c.all }
+func (c *changing) Self() cluster.Member      { return instance1 }
+func (c *changing) Members() []cluster.Member { return *c.all.Load() }
 
 func TestWatchEndsWhenTheOwnerChanges(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
-		all := []cluster.Member{instance1}
-		i := start(t, changing{&all}, telemetry.Nop().Meter)
+		var members changing
+		members.all.Store(&[]cluster.Member{instance1})
+		i := start(t, &members, telemetry.Nop().Meter)
 		defer i.stop()
 		time.Sleep(people.SettleTime) // virtual time
 		var watches []presencev1.PeopleService_WatchClient
@@ -261,7 +265,7 @@ func TestWatchEndsWhenTheOwnerChanges(t *testing.T) {
 		}
 		other := instance1
 		other.ID, other.Address = "presence-2", "presence-2:6000"
-		all = []cluster.Member{instance1, other}
+		members.all.Store(&[]cluster.Member{instance1, other})
 		synctest.Wait()
 		i.service.MembersChanged()
 		synctest.Wait()
@@ -278,6 +282,51 @@ func TestWatchEndsWhenTheOwnerChanges(t *testing.T) {
 		}
 		if moved == 0 || moved == len(watches) {
 			t.Errorf("%d of %d ended", moved, len(watches))
+		}
+	})
+}
+
+func TestWhoIsTooFarBehindIsCutOff(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		reader := sdkmetric.NewManualReader()
+		i := start(t, self{instance1}, sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("test"))
+		defer i.stop()
+		i.service.SetQueues(1000, 1000)
+		a := i.attach(edgeA(1), announced())
+		time.Sleep(people.SettleTime) // virtual time
+		b := i.attach(&presencev1.PeopleHello{Edge: "b", Incarnation: 1}, change(&presencev1.PeopleChange{Watch: 1, MaxListed: 10}), announced())
+		watch, err := i.people().Watch(t.Context(), &presencev1.PeopleServiceWatchRequest{Topic: "room"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		m := &presencev1.PeopleServiceAttachRequest{} // more at once than fits
+		for range 100 {
+			m.Steps = append(m.Steps, change(&presencev1.PeopleChange{Put: put("a1")}), change(&presencev1.PeopleChange{Gone: []string{"a1"}}))
+		}
+		a.say(m)
+		b.ends(codes.ResourceExhausted)
+		for err == nil {
+			_, err = watch.Recv()
+		}
+		if status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("watch: %v", err)
+		}
+		var all metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &all); err != nil {
+			t.Fatal(err)
+		}
+		who := map[string]int64{}
+		for _, m := range all.ScopeMetrics[0].Metrics {
+			if m.Name == "skein.presence.people.cut" {
+				for _, p := range m.Data.(metricdata.Sum[int64]).DataPoints {
+					value, _ := p.Attributes.Value("who")
+					who[value.AsString()] = p.Value
+				}
+			}
+		}
+		if who["edge"] != 1 || who["backend"] != 1 {
+			t.Errorf("cut off %v", who)
 		}
 	})
 }

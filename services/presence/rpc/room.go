@@ -8,6 +8,19 @@ import (
 	"github.com/skein-mesh/skein/services/presence/people"
 )
 
+// queues is the memory that may wait for one edge, and for one backend that
+// watches, in bytes. Who is further behind is cut off, and gets a state when it
+// comes again.
+type queues struct{ edge, backend int }
+
+func defaultQueues() queues { return queues{edge: 64 << 20, backend: 16 << 20} }
+
+// What a change takes of a queue, and a person in it, in bytes.
+const (
+	changeBytes = 128
+	personBytes = 16
+)
+
 // room is who is online, shared by all streams.
 type room struct {
 	waits chan struct{} // capacity one: "something waits, tick"

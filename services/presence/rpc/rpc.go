@@ -43,6 +43,7 @@ type Service struct {
 	members Members
 	peers   *peers
 	metrics *metrics
+	queues  queues
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -56,7 +57,7 @@ type Service struct {
 func New(members Members, dial func(address string) (*grpc.ClientConn, error), meter metric.Meter) (*Service, error) {
 	s := &Service{
 		board: newBoard(), room: newRoom(), members: members, peers: newPeers(members, dial),
-		streams: map[uint64]context.CancelCauseFunc{},
+		queues: defaultQueues(), streams: map[uint64]context.CancelCauseFunc{},
 	}
 	if err := observePeople(meter, s.room); err != nil {
 		return nil, fmt.Errorf("presence metrics: %w", err)

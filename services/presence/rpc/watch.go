@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/skein-mesh/skein/pkg/queue"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
@@ -16,9 +15,11 @@ type watcher struct {
 	full chan struct{} // capacity one: something did not fit
 }
 
-func newWatcher() *watcher {
-	size := func(r *presencev1.PeopleServiceWatchResponse) int { return proto.Size(r) }
-	return &watcher{queue.New(watchQueueBytes, size), make(chan struct{}, 1)}
+func newWatcher(queueBytes int) *watcher {
+	cost := func(r *presencev1.PeopleServiceWatchResponse) int {
+		return changeBytes + personBytes*(len(r.GetJoins())+len(r.GetLeaves()))
+	}
+	return &watcher{queue.New(queueBytes, cost), make(chan struct{}, 1)}
 }
 
 // Tell implements [people.Sink].
@@ -46,6 +47,7 @@ func (s peopleServer) send(
 		case <-ctx.Done():
 			return ending(ctx, context.Cause(ctx))
 		case <-w.full:
+			s.metrics.cutOff(ctx, cutBackend)
 			return errSlow
 		case <-changed:
 		case <-w.out.Ready():
