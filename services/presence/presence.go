@@ -1,17 +1,24 @@
-// Package presence assembles a presence instance: it counts the connections of
-// every edge and names the instance that plans for the fleet.
+// Package presence assembles a presence instance: it knows who is online in its
+// share of the topics, counts the connections of every edge and names the
+// instance that plans for the fleet.
 //
 // # Flow
 //
 // An edge reports its load each second to every instance (package rpc), each
 // keeps one leased row for it (package load). Operators list and watch them.
+// An edge tells who is online in a topic to the instance that owns the topic by
+// rendezvous hashing, which tells the other edges (package people). Backends ask
+// any instance; it asks the owner.
 // Gossip tells who the instances are; the lowest id among the ready ones plans
 // (package elect). Instances share nothing: one that starts knows the fleet
-// after a second.
+// after a second, and who is online in its topics two seconds after the first
+// edge came.
 //
 // # Overload
 //
-// Rows are bounded in number and size. A watcher that is slow waits by itself.
+// Rows are bounded in number and size. A watcher of the fleet that is slow waits
+// by itself; an edge or a backend that is too far behind on people is cut off, and
+// begins with a state when it comes again.
 package presence
 
 import (
@@ -34,7 +41,8 @@ import (
 type Deps struct {
 	Listener   net.Listener // of the gRPC services
 	Membership cluster.Membership
-	Joined     func() bool // whether the membership found its seeds; nil means that it has none
+	Joined     func() bool                                    // whether the membership found its seeds; nil means that it has none
+	Dial       func(address string) (*grpc.ClientConn, error) // of other instances; nil dials their addresses
 	Telemetry  *telemetry.Telemetry
 }
 
@@ -48,7 +56,12 @@ type Presence struct {
 
 // New returns an instance that does nothing until Run.
 func New(deps Deps) (*Presence, error) {
-	service, err := rpc.New(deps.Membership, deps.Telemetry.Meter)
+	if deps.Dial == nil {
+		deps.Dial = func(address string) (*grpc.ClientConn, error) {
+			return meshrpc.Dial(address, meshrpc.Traced(deps.Telemetry))
+		}
+	}
+	service, err := rpc.New(deps.Membership, deps.Dial, deps.Telemetry.Meter)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +102,7 @@ func (p *Presence) follow(ctx context.Context) error {
 	p.serving.Store(true)
 	defer p.serving.Store(false)
 	for planner := ""; ; {
+		p.service.MembersChanged()
 		if elected := elect.Planner(p.deps.Membership.Members()); elected != planner {
 			planner = elected
 			p.service.SetPlanner(planner)

@@ -56,7 +56,7 @@ func inBubble(t *testing.T, f func(t *testing.T, i *instance)) {
 
 func start(t *testing.T, members rpc.Members, meter metric.Meter) *instance {
 	t.Helper()
-	service, err := rpc.New(members, meter)
+	service, err := rpc.New(members, nobody, meter)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,18 @@ const (
 	refusedFull        refused = "full"         // there are too many edges
 )
 
+// cut is who was cut off, being too far behind on people.
+type cut string
+
+// They are a closed set.
+const (
+	cutEdge    cut = "edge"
+	cutBackend cut = "backend"
+)
+
 type metrics struct {
 	refused  metric.Int64Counter
+	cut      metric.Int64Counter
 	watchers metric.Int64UpDownCounter
 }
 
@@ -45,7 +55,13 @@ func newMetrics(meter metric.Meter, b *board) (*metrics, error) {
 			o.Observe(int64(load.Connections(edges))) //nolint:gosec // reports are bounded, see check
 			return nil
 		}))
-	return &metrics{refused, watchers}, errors.Join(err1, err2, err3, err4)
+	cuts, err5 := meter.Int64Counter("skein.presence.people.cut",
+		metric.WithDescription("Streams that were ended because their end is too far behind, by who that is."))
+	return &metrics{refused, cuts, watchers}, errors.Join(err1, err2, err3, err4, err5)
+}
+
+func (m *metrics) cutOff(ctx context.Context, who cut) {
+	m.cut.Add(context.WithoutCancel(ctx), 1, metric.WithAttributes(attribute.String("who", string(who))))
 }
 
 func (m *metrics) refuse(ctx context.Context, reason refused) {

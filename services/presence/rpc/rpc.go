@@ -1,12 +1,14 @@
 // Package rpc serves what presence knows over gRPC: it takes reports from edges,
-// shows the fleet to operators and tells who the members are.
+// hears from them who is online and tells the others, answers backends about
+// people, shows the fleet to operators and tells who the members are.
 //
 // # Goroutines
 //
-// Each Report stream has gRPC's goroutine, which answers, and its receiver
-// (package pump). Each Watch stream has gRPC's alone: one that is slow to take
-// what it is sent waits by itself and then gets the fleet as it is by then.
-// Run ends leases in time.
+// Each Report and each Attach stream has gRPC's goroutine, which sends, and its
+// receiver (package pump). Each Watch stream has gRPC's alone: one that is slow to
+// take the fleet waits by itself and then gets it as it is by then; one that is
+// slow to take changes of a topic's people is ended. Run ends leases in time and
+// lets the ledger of people know how late it is.
 package rpc
 
 import (
@@ -21,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
+	"github.com/skein-mesh/skein/pkg/lifecycle"
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 )
@@ -36,8 +39,11 @@ type Members interface {
 type Service struct {
 	// Static after construction.
 	board   *board
+	room    *room
 	members Members
+	peers   *peers
 	metrics *metrics
+	queues  queues
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -46,9 +52,16 @@ type Service struct {
 	opened  uint64 // streams so far
 }
 
-// New returns the services of the instance that members calls self.
-func New(members Members, meter metric.Meter) (*Service, error) {
-	s := &Service{board: newBoard(), members: members, streams: map[uint64]context.CancelCauseFunc{}}
+// New returns the services of the instance that members calls self. dial
+// connects to another instance; it must not block.
+func New(members Members, dial func(address string) (*grpc.ClientConn, error), meter metric.Meter) (*Service, error) {
+	s := &Service{
+		board: newBoard(), room: newRoom(), members: members, peers: newPeers(members, dial),
+		queues: defaultQueues(), streams: map[uint64]context.CancelCauseFunc{},
+	}
+	if err := observePeople(meter, s.room); err != nil {
+		return nil, fmt.Errorf("presence metrics: %w", err)
+	}
 	var err error
 	if s.metrics, err = newMetrics(meter, s.board); err != nil {
 		return nil, fmt.Errorf("presence metrics: %w", err)
@@ -59,6 +72,7 @@ func New(members Members, meter metric.Meter) (*Service, error) {
 // Register adds the services to server.
 func (s *Service) Register(server grpc.ServiceRegistrar) {
 	presencev1.RegisterPresenceServiceServer(server, reports{Service: s})
+	presencev1.RegisterPeopleServiceServer(server, peopleServer{Service: s})
 	presencev1.RegisterFleetServiceServer(server, fleet{Service: s})
 	adminv1.RegisterAdminServiceServer(server, admin{Service: s})
 }
@@ -66,9 +80,20 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 // SetPlanner says which instance plans for the fleet, as answers tell.
 func (s *Service) SetPlanner(id string) { s.board.setPlanner(id) }
 
-// Run ends leases until ctx ends, and then every stream. It may run once.
+// MembersChanged says that the members are others than before: who owns which
+// topic may have changed.
+func (s *Service) MembersChanged() { s.peers.membersChanged() }
+
+// Run does what has its time until ctx ends, and then ends every stream. It may
+// run once.
 func (s *Service) Run(ctx context.Context) error {
+	defer s.peers.forget(func(string) bool { return true })
 	defer s.stop()
+	return lifecycle.Run(ctx, lifecycle.Func(s.endLeases), lifecycle.Func(s.room.run))
+}
+
+// endLeases ends leases of reports when it is their time.
+func (s *Service) endLeases(ctx context.Context) error {
 	for {
 		next, changed := s.board.expire(time.Now())
 		var lease <-chan time.Time
