@@ -9,6 +9,9 @@
 // peers and backends, or forwards once over its link to the owner. The pump of
 // each stream sends what its queue holds.
 //
+// What an edge asks of a backend goes through package handlers, which has
+// nothing to do with any of them.
+//
 // # Life
 //
 // A router is joining until every edge and peer is connected to it, at most
@@ -27,6 +30,7 @@
 //
 // A delivery to an edge or peer whose queue is full is dropped and counted; all
 // others get theirs. A backend that reads too slowly is cut off. A publish that
-// finds a queue full is refused. What waits while the view settles is bounded in
+// finds a queue full is refused, and so is a call to a backend that has too many
+// under way. What waits while the view settles is bounded in
 // bytes and time.
 package router
