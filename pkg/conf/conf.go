@@ -14,6 +14,11 @@
 //
 // Fields may be strings, booleans, whole numbers, float64, [time.Duration],
 // []string, or implement [encoding.TextUnmarshaler].
+//
+// A field may also be a table: a slice of structs with such fields. In the file
+// it is a list of mappings, in its flag and variable the same list as YAML or
+// JSON text. Each element starts as zero; if its pointer has a method
+// SetDefaults(), that then fills what was left out.
 package conf
 
 import (
@@ -121,8 +126,8 @@ func resolve(cfg Config, opts []*option, fs *pflag.FlagSet, src Source, problems
 		problems = append(problems, bad...)
 		for _, g := range given {
 			set[g.option.name] = true
-			if err := g.option.assign(g.values, flagged(g.option.name)); err != nil {
-				problems = append(problems, fmt.Sprintf("%s: %s: %v", g.position, g.key, err))
+			if !flagged(g.option.name) {
+				g.option.field.Set(g.value)
 			}
 		}
 	}
@@ -132,8 +137,10 @@ func resolve(cfg Config, opts []*option, fs *pflag.FlagSet, src Source, problems
 			continue
 		}
 		set[o.name] = true
-		if err := o.assign([]string{value}, flagged(o.name)); err != nil {
+		if fresh, err := o.parse(value); err != nil {
 			problems = append(problems, fmt.Sprintf("%s: %v", envName(o.name), err))
+		} else if !flagged(o.name) {
+			o.field.Set(fresh)
 		}
 	}
 	for _, o := range opts {
@@ -157,9 +164,11 @@ func platformPort(o *option, port string) []string {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return []string{fmt.Sprintf("PORT: %q is not a port number", port)}
 	}
-	if err := o.assign([]string{":" + port}, false); err != nil {
+	fresh, err := o.parse(":" + port)
+	if err != nil {
 		return []string{fmt.Sprintf("PORT: %v", err)}
 	}
+	o.field.Set(fresh)
 	return nil
 }
 

@@ -287,7 +287,7 @@ func FuzzReadYAML(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, text string) {
 		given, _ := readYAML(strings.NewReader(text), "f", options(defaults()))
 		for _, g := range given {
-			_ = g.option.assign(g.values, false)
+			g.option.field.Set(g.value)
 		}
 	})
 }

@@ -7,20 +7,30 @@ import (
 )
 
 // Markdown documents every option of cfg in a table: flag, variable, YAML key,
-// default and meaning. The defaults are what cfg holds.
+// default and meaning. The defaults are what cfg holds. Below it is a table of
+// the keys of each option that is a list of mappings.
 func Markdown(cfg Config) string {
-	var b strings.Builder
+	var b, below strings.Builder
 	b.WriteString("| Flag | Environment | YAML | Default | Meaning |\n|---|---|---|---|---|\n")
 	for _, o := range options(cfg) {
-		shown := o.shown()
-		if shown != "" {
-			shown = "`" + shown + "`"
-		}
 		fmt.Fprintf(&b, "| `--%s` | `%s` | `%s` | %s | %s |\n",
-			o.name, envName(o.name), keyName(o.name), shown, strings.ReplaceAll(o.usage, "|", "\\|"))
+			o.name, envName(o.name), keyName(o.name), code(o.shown()), cell(o.usage))
+		if o.isTable() {
+			below.WriteString(o.markdown())
+		}
 	}
-	return b.String()
+	return b.String() + below.String()
 }
+
+// code is text as code in a cell of a Markdown table.
+func code(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "`" + cell(text) + "`"
+}
+
+func cell(text string) string { return strings.ReplaceAll(text, "|", "\\|") }
 
 // YAML prints cfg as a file that [Load] reads back, with the meaning of each
 // key above it. Secrets are left out.
@@ -31,11 +41,14 @@ func YAML(cfg Config) string {
 			b.WriteByte('\n')
 		}
 		fmt.Fprintf(&b, "# %s\n", o.usage)
-		if o.secret {
+		switch {
+		case o.secret:
 			fmt.Fprintf(&b, "# %s: (secret)\n", keyName(o.name))
-			continue
+		case o.isTable():
+			fmt.Fprintf(&b, "%s:%s", keyName(o.name), block(o.field))
+		default:
+			fmt.Fprintf(&b, "%s: %s\n", keyName(o.name), o.yaml())
 		}
-		fmt.Fprintf(&b, "%s: %s\n", keyName(o.name), o.yaml())
 	}
 	return b.String()
 }
@@ -48,6 +61,7 @@ func (o *option) shown() string {
 	return o.String()
 }
 
+// yaml is the value as it stands behind its key.
 func (o *option) yaml() string {
 	switch o.Type() {
 	case "list":

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -12,10 +13,8 @@ import (
 
 // given is the value of one option as a file has it.
 type given struct {
-	option   *option
-	key      string // as written, with the keys above it
-	position string // "skein.yaml:12"
-	values   []string
+	option *option
+	value  reflect.Value
 }
 
 // readFile reads a YAML file and reports every key that is unknown, repeated or
@@ -36,11 +35,7 @@ func readYAML(r io.Reader, path string, opts []*option) ([]given, []string) {
 	} else if err != nil {
 		return nil, []string{fmt.Sprintf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))}
 	}
-	reader := fileReader{path: path, byKey: map[string]*option{}, seen: map[string]int{}}
-	for _, o := range opts {
-		reader.byKey[keyName(o.name)] = o
-		reader.names = append(reader.names, keyName(o.name))
-	}
+	reader := newFileReader(path, opts)
 	if root := doc.Content[0]; root.Kind == yaml.MappingNode {
 		reader.mapping(root, "", "")
 	} else if root.Tag != "!!null" {
@@ -49,8 +44,10 @@ func readYAML(r io.Reader, path string, opts []*option) ([]given, []string) {
 	return reader.given, reader.problems
 }
 
+// fileReader reads one set of options: those of a file, or of one element of a
+// table.
 type fileReader struct {
-	path  string
+	path  string // empty for the text of a flag or variable
 	byKey map[string]*option
 	names []string
 
@@ -59,18 +56,28 @@ type fileReader struct {
 	problems []string
 }
 
+func newFileReader(path string, opts []*option) *fileReader {
+	r := &fileReader{path: path, byKey: map[string]*option{}, seen: map[string]int{}}
+	for _, o := range opts {
+		r.byKey[keyName(o.name)] = o
+		r.names = append(r.names, keyName(o.name))
+	}
+	return r
+}
+
 func (r *fileReader) problem(n *yaml.Node, format string, args ...any) {
-	r.problems = append(r.problems, fmt.Sprintf("%s:%d: %s", r.path, n.Line, fmt.Sprintf(format, args...)))
+	message := fmt.Sprintf(format, args...)
+	if r.path != "" {
+		message = fmt.Sprintf("%s:%d: %s", r.path, n.Line, message)
+	}
+	r.problems = append(r.problems, message)
 }
 
 // mapping reads the keys of one mapping. Keys of nested mappings are joined by
 // "_" for the option and by "." for messages.
 func (r *fileReader) mapping(m *yaml.Node, prefix, shown string) {
 	for i := 0; i+1 < len(m.Content); i += 2 {
-		key, value := m.Content[i], m.Content[i+1]
-		if value.Kind == yaml.AliasNode {
-			value = value.Alias
-		}
+		key, value := m.Content[i], followed(m.Content[i+1])
 		full, name := prefix+key.Value, shown+key.Value
 		o, known := r.byKey[full]
 		switch {
@@ -87,27 +94,43 @@ func (r *fileReader) mapping(m *yaml.Node, prefix, shown string) {
 	}
 }
 
+// followed is the node that an alias stands for.
+func followed(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
 func (r *fileReader) value(o *option, name string, key, value *yaml.Node) {
-	g := given{option: o, key: name, position: fmt.Sprintf("%s:%d", r.path, key.Line)}
+	var values []string
 	switch {
 	case value.Tag == "!!null":
 		r.problem(key, "%q has no value", name)
 		return
+	case o.isTable():
+		r.table(o, name, value)
+		return
 	case value.Kind == yaml.ScalarNode:
-		g.values = []string{value.Value}
+		values = []string{value.Value}
 	case value.Kind == yaml.SequenceNode && o.Type() == "list":
 		for _, item := range value.Content {
 			if item.Kind != yaml.ScalarNode {
 				r.problem(item, "%q takes a list of plain values", name)
 				return
 			}
-			g.values = append(g.values, item.Value)
+			values = append(values, item.Value)
 		}
 	default:
 		r.problem(key, "%q takes a %s", name, o.Type())
 		return
 	}
-	r.given = append(r.given, g)
+	converted, err := o.convert(values)
+	if err != nil {
+		r.problem(key, "%s: %v", name, err)
+	} else {
+		r.given = append(r.given, given{o, converted})
+	}
 }
 
 func (r *fileReader) isPrefix(prefix string) bool {

@@ -65,13 +65,14 @@ func join(name string) string {
 // Set implements [pflag.Value]. The first value of a list replaces the default,
 // further ones add to it.
 func (o *option) Set(text string) error {
-	before := o.field.Interface()
-	if err := o.assign([]string{text}, false); err != nil {
+	fresh, err := o.parse(text)
+	if err != nil {
 		return err
 	}
-	if list, ok := before.([]string); ok && o.given {
-		o.field.Set(reflect.AppendSlice(reflect.ValueOf(list), o.field))
+	if o.given && fresh.Kind() == reflect.Slice {
+		fresh = reflect.AppendSlice(o.field, fresh)
 	}
+	o.field.Set(fresh)
 	o.given = true
 	return nil
 }
@@ -81,6 +82,9 @@ func (o *option) String() string {
 	if !o.field.IsValid() {
 		return ""
 	}
+	if o.isTable() {
+		return flow(o.field)
+	}
 	return strings.Join(o.values(), ",")
 }
 
@@ -88,6 +92,9 @@ func (o *option) String() string {
 func (o *option) Type() string {
 	if unmarshaler(o.field) != nil {
 		return "text"
+	}
+	if o.isTable() {
+		return "table"
 	}
 	switch o.field.Interface().(type) {
 	case time.Duration:
@@ -104,20 +111,25 @@ func (o *option) Type() string {
 	return "text"
 }
 
-// assign parses values into the field, or only checks them if dry.
-func (o *option) assign(values []string, dry bool) error {
+// parse is the value that a text stands for, as flags and variables have it.
+func (o *option) parse(text string) (reflect.Value, error) {
+	if o.isTable() {
+		return parseTable(o, text)
+	}
+	return o.convert([]string{text})
+}
+
+// convert is the value that plain values stand for. Only lists take several.
+func (o *option) convert(values []string) (reflect.Value, error) {
 	fresh := reflect.New(o.field.Type()).Elem()
 	if fresh.Kind() == reflect.Slice {
 		fresh.Set(reflect.ValueOf(splitList(values)))
-	} else if len(values) != 1 {
-		return fmt.Errorf("takes one value, got %d", len(values))
-	} else if err := parseInto(fresh, values[0]); err != nil {
-		return err
+		return fresh, nil
 	}
-	if !dry {
-		o.field.Set(fresh)
+	if len(values) != 1 {
+		return fresh, fmt.Errorf("takes one value, got %d", len(values))
 	}
-	return nil
+	return fresh, parseInto(fresh, values[0])
 }
 
 func splitList(values []string) []string {

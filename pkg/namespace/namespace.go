@@ -150,7 +150,7 @@ func NewSet(all []Namespace) (*Set, error) {
 	seen := map[string]bool{}
 	for _, n := range all {
 		if seen[n.Topics] {
-			return nil, fmt.Errorf("namespaces: %q is given twice", n.Topics)
+			return nil, twice(n.Topics)
 		}
 		seen[n.Topics] = true
 		if strings.HasSuffix(n.Topics, "*") {

@@ -116,6 +116,19 @@ func Dial(address string, extra ...grpc.DialOption) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
+// DialBackend is [Dial] for servers that are not Skein's own. Those may take
+// pings for abuse and close the connection, so it sends one only after ten
+// minutes of silence; a server that is gone is noticed all the same, since what
+// is sent to it must be acknowledged in five seconds. serviceConfig is gRPC's
+// JSON; it must be valid.
+func DialBackend(target, serviceConfig string, extra ...grpc.DialOption) (*grpc.ClientConn, error) {
+	return Dial(target, append([]grpc.DialOption{
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		// On Linux the timeout is TCP's too.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Minute, Timeout: 5 * time.Second}),
+	}, extra...)...)
+}
+
 // Traced makes a client take part in traces; for [Dial].
 func Traced(tel *telemetry.Telemetry) grpc.DialOption {
 	return grpc.WithStatsHandler(otelgrpc.NewClientHandler(instrumentation(tel)...))

@@ -153,6 +153,17 @@ func TestDialRefusesABadTarget(t *testing.T) {
 	}
 }
 
+func TestDialBackendRefusesABadServiceConfig(t *testing.T) {
+	if _, err := DialBackend("127.0.0.1:1", "{"); err == nil {
+		t.Error("no error")
+	}
+	conn, err := DialBackend("127.0.0.1:1", "{}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close() // nothing is left to lose
+}
+
 func TestOnlyUnaryCallsAreInstrumented(t *testing.T) {
 	for method, want := range map[string]bool{
 		"/skein.admin.v1.AdminService/Members":                            true,

@@ -5,39 +5,47 @@ import (
 	"fmt"
 
 	"github.com/skein-mesh/skein/pkg/daemon"
+	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/services/router/api"
 	"github.com/skein-mesh/skein/services/router/attach"
 	"github.com/skein-mesh/skein/services/router/exchange"
+	"github.com/skein-mesh/skein/services/router/handlers"
 	"github.com/skein-mesh/skein/services/router/mesh"
 )
 
 // Config is what an operator says about one router.
 type Config struct {
 	daemon.Config
+	namespace.Settings
 	Limits
 }
 
-// Limits bound what may wait in a router.
+// Limits bound what may wait in a router, or be under way.
 type Limits struct {
 	EdgeBytes       int `conf:"edge-bytes" usage:"most bytes of deliveries that may wait for one edge; more are dropped"`
 	PeerBytes       int `conf:"peer-bytes" usage:"most bytes of forwards and deliveries that may wait for one router"`
 	SubscriberBytes int `conf:"subscriber-bytes" usage:"most bytes that may wait for one backend's subscription; a slower one is closed"`
 	HoldBytes       int `conf:"hold-bytes" usage:"most bytes of publishes that may wait while the fleet changes"`
+	HandlerCalls    int `conf:"handler-calls" usage:"most calls under way to one handler; those beyond it are refused"`
 }
 
 // Default returns a configuration that works on one machine.
 func Default() Config {
 	return Config{
-		Config: daemon.Default("127.0.0.1:5000", "127.0.0.1:5001", 7946),
+		Config:   daemon.Default("127.0.0.1:5000", "127.0.0.1:5001", 7946),
+		Settings: namespace.DefaultSettings(),
 		Limits: Limits{
 			EdgeBytes: attach.DefaultQueueBytes, PeerBytes: mesh.DefaultQueueBytes,
 			SubscriberBytes: api.DefaultQueueBytes, HoldBytes: exchange.DefaultHeld,
+			HandlerCalls: handlers.DefaultCalls,
 		},
 	}
 }
 
 // Validate reports everything that is wrong with c.
-func (c Config) Validate() error { return errors.Join(c.Config.Validate(), c.Limits.Validate()) }
+func (c Config) Validate() error {
+	return errors.Join(c.Config.Validate(), c.Settings.Validate(), c.Limits.Validate())
+}
 
 // Validate reports everything that is wrong with l.
 func (l Limits) Validate() error {
@@ -51,6 +59,9 @@ func (l Limits) Validate() error {
 	least("peer-bytes", l.PeerBytes)
 	least("subscriber-bytes", l.SubscriberBytes)
 	least("hold-bytes", l.HoldBytes)
+	if l.HandlerCalls < 1 {
+		errs = append(errs, fmt.Errorf("handler-calls: must be at least 1, got %d", l.HandlerCalls))
+	}
 	return errors.Join(errs...)
 }
 

@@ -13,6 +13,9 @@
 // which all edges are asked, and a Poll that one edge passes on to another. They
 // go out on the edge's stream, and their answers come back on it.
 //
+// What an edge asks of a backend goes through package handlers, which has
+// nothing to do with any of them.
+//
 // # Life
 //
 // A router is joining until every edge and peer is connected to it, at most
@@ -32,6 +35,7 @@
 //
 // A delivery to an edge or peer whose queue is full is dropped and counted; all
 // others get theirs. A backend that reads too slowly is cut off. A publish that
-// finds a queue full is refused. What waits while the view settles is bounded in
+// finds a queue full is refused, and so is a call to a backend that has too many
+// under way. What waits while the view settles is bounded in
 // bytes and time.
 package router

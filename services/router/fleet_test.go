@@ -21,6 +21,7 @@ import (
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
 	"github.com/skein-mesh/skein/services/router"
+	"github.com/skein-mesh/skein/services/router/handlers"
 )
 
 // fleet is some routers and edges in one bubble of virtual time.
@@ -82,7 +83,7 @@ func (f *fleet) add() *node {
 	member := f.registry.Member(cluster.Member{
 		ID: id, Incarnation: f.started, Role: cluster.RoleRouter, State: cluster.StateJoining, Address: id, Version: "test",
 	})
-	r, err := router.New(f.config, router.Deps{Listener: listener, Membership: member, Dial: f.dial, Telemetry: telemetry.Nop()})
+	r, err := router.New(f.config, router.Deps{Listener: listener, Membership: member, Dial: f.dial, Handlers: f.handlers(), Telemetry: telemetry.Nop()})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -99,7 +100,16 @@ func (f *fleet) add() *node {
 }
 
 func (f *fleet) dial(address string) (*grpc.ClientConn, error) {
-	return rpc.Dial("passthrough:///"+address, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+	return rpc.Dial("passthrough:///"+address, f.dialer())
+}
+
+// handlers dials backends, which listen beside the routers.
+func (f *fleet) handlers() func(target string) (*grpc.ClientConn, error) {
+	return handlers.Dial(telemetry.Nop(), f.dialer())
+}
+
+func (f *fleet) dialer() grpc.DialOption {
+	return grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 		f.mu.Lock()
 		listener := f.listeners[address]
 		f.mu.Unlock()
@@ -114,7 +124,7 @@ func (f *fleet) dial(address string) (*grpc.ClientConn, error) {
 		defer f.mu.Unlock()
 		f.conns[address] = append(f.conns[address], conn)
 		return conn, nil
-	}))
+	})
 }
 
 // stop ends a router as SIGTERM does.

@@ -17,11 +17,13 @@ import (
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
+	handlerv1 "github.com/skein-mesh/skein/proto/gen/skein/handler/v1"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
 	"github.com/skein-mesh/skein/services/router/api"
 	"github.com/skein-mesh/skein/services/router/attach"
 	"github.com/skein-mesh/skein/services/router/exchange"
+	"github.com/skein-mesh/skein/services/router/handlers"
 	"github.com/skein-mesh/skein/services/router/mesh"
 )
 
@@ -34,6 +36,7 @@ type Deps struct {
 	Membership cluster.Membership
 	Joined     func() bool                                    // whether the membership found its seeds; nil means that it has none
 	Dial       func(address string) (*grpc.ClientConn, error) // of other routers; nil for [rpc.Dial]
+	Handlers   func(target string) (*grpc.ClientConn, error)  // dials backends; nil for [handlers.Dial]
 	Telemetry  *telemetry.Telemetry
 }
 
@@ -45,6 +48,7 @@ type Router struct {
 	streams  *streams
 	edges    *attach.Server
 	backends *api.Server
+	handlers *handlers.Proxy
 	server   *grpc.Server
 	health   *health.Server
 	ready    atomic.Bool
@@ -53,17 +57,10 @@ type Router struct {
 // New returns a router that does nothing until Run. Its id and incarnation are
 // those of the membership's self.
 func New(cfg Config, deps Deps) (*Router, error) {
-	if err := cfg.Limits.Validate(); err != nil {
+	if err := errors.Join(cfg.Settings.Validate(), cfg.Limits.Validate()); err != nil {
 		return nil, err
 	}
-	if deps.Joined == nil {
-		deps.Joined = func() bool { return true }
-	}
-	if deps.Dial == nil {
-		deps.Dial = func(address string) (*grpc.ClientConn, error) {
-			return rpc.Dial(address, rpc.Traced(deps.Telemetry))
-		}
-	}
+	deps = deps.complete()
 	self, tel := deps.Membership.Self(), deps.Telemetry
 	x := exchange.New(exchange.Options{ID: self.ID, Now: time.Now, Held: cfg.HoldBytes, Trace: fanoutSpans(tel.Tracer)})
 	hello := &meshv1.Hello{Id: self.ID, Incarnation: self.Incarnation, Version: self.Version}
@@ -71,15 +68,34 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	if err := observe(tel.Meter, x); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
+	proxy, err := handlers.New(handlers.Config{Settings: cfg.Settings, Calls: cfg.HandlerCalls}, handlers.Deps{Dial: deps.Handlers, Meter: tel.Meter})
+	if err != nil {
+		return nil, err
+	}
 	edges := attach.New(x, hello, cfg.EdgeBytes, tel.Log)
-	r := &Router{deps: deps, exchange: x, mesh: m, edges: edges, streams: newStreams()}
+	r := &Router{deps: deps, exchange: x, mesh: m, edges: edges, streams: newStreams(), handlers: proxy}
 	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, grpc.ChainStreamInterceptor(r.streams.intercept))
 	r.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	r.backends = api.New(x, m, edges, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
 	routerv1.RegisterRouterServiceServer(r.server, r.backends)
 	adminv1.RegisterAdminServiceServer(r.server, r.backends)
+	handlerv1.RegisterChannelHandlerServer(r.server, r.handlers)
 	meshv1.RegisterMeshServiceServer(r.server, &meshService{id: self.ID, edges: edges, peers: m})
 	return r, nil
+}
+
+// complete fills in what may be left out.
+func (d Deps) complete() Deps {
+	if d.Joined == nil {
+		d.Joined = func() bool { return true }
+	}
+	if d.Dial == nil {
+		d.Dial = func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address, rpc.Traced(d.Telemetry)) }
+	}
+	if d.Handlers == nil {
+		d.Handlers = handlers.Dial(d.Telemetry)
+	}
+	return d
 }
 
 // meshService serves edges and peers.
@@ -103,7 +119,7 @@ func (s *meshService) Peer(stream meshv1.MeshService_PeerServer) error { return 
 // outlive it.
 func (r *Router) Run(ctx context.Context) error {
 	return lifecycle.Run(ctx,
-		lifecycle.Func(r.clock), lifecycle.Func(r.serve), r.mesh, r.streams, lifecycle.Func(r.live))
+		lifecycle.Func(r.clock), r.handlers, lifecycle.Func(r.serve), r.mesh, r.streams, lifecycle.Func(r.live))
 }
 
 // Ready says why this router should not be asked yet, or any more.
