@@ -17,6 +17,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
+	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/pkg/version"
@@ -45,12 +46,15 @@ type Config struct {
 	Admin        string `conf:"admin"         usage:"host:port of /healthz, /readyz, /metrics and /debug/pprof; empty opens none"`
 
 	edge.Sockets
+	namespace.Settings
 	telemetry.Config
 }
 
 // Default opens only the public port and is quiet.
 func Default() Config {
-	c := Config{Listen: "127.0.0.1:4000", Sockets: edge.Default().Sockets, Config: telemetry.Default()}
+	c := Config{
+		Listen: "127.0.0.1:4000", Sockets: edge.Default().Sockets, Settings: namespace.DefaultSettings(), Config: telemetry.Default(),
+	}
 	c.LogLevel = quiet
 	return c
 }
@@ -72,7 +76,7 @@ func (c *Config) Validate() error {
 func (c *Config) edge() edge.Config {
 	e := edge.Default()
 	e.ID, e.Listen, e.Admin, e.Agent, e.Routers = edgeID, c.Listen, c.Admin, "", []string{routerID}
-	e.Sockets, e.Config, e.Delay, e.Spread = c.Sockets, c.Config, 0, 0
+	e.Sockets, e.Settings, e.Config, e.Delay, e.Spread = c.Sockets, c.Settings, c.Config, 0, 0
 	return e
 }
 
@@ -118,7 +122,9 @@ func assemble(cfg *Config, tel *telemetry.Telemetry, n *network) (*edge.Edge, []
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := router.New(router.Default(), router.Deps{Listener: n.router.listener, Membership: routers, Dial: n.dial, Telemetry: tel})
+	routing := router.Default()
+	routing.Settings = cfg.Settings
+	r, err := router.New(routing, router.Deps{Listener: n.router.listener, Membership: routers, Dial: n.dial, Telemetry: tel})
 	if err != nil {
 		return nil, nil, err
 	}
