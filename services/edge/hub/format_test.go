@@ -23,7 +23,7 @@ type reader struct {
 	fits   bool
 }
 
-func (*reader) Joined(error)             {}
+func (*reader) Joined(error) bool        { return true }
 func (*reader) Failed()                  {}
 func (r *reader) Deliver(m *hub.Message) { r.frame, r.fits = m.Frame(r.format) }
 

@@ -35,9 +35,9 @@ type Interest interface {
 // Its methods are called under a lock of the hub, from any goroutine. They must
 // only push to an outbox, and never call the hub.
 type Subscriber interface {
-	// Joined answers [Hub.Join], once. With an error the subscriber is not
-	// seated, and nothing follows.
-	Joined(err error)
+	// Joined answers [Hub.Join], once. With an error, or if it returns false,
+	// the subscriber is not seated, and nothing follows.
+	Joined(err error) (stays bool)
 	// Deliver hands over a broadcast. m is valid during the call only.
 	Deliver(m *Message)
 	// Failed says that the mesh lost the topic. Nothing follows.
@@ -132,8 +132,8 @@ func (h *Hub) Join(name string, s, replaces Subscriber) {
 		t.add(s)
 		h.counts.members.Add(1)
 	}
-	if t.confirmed {
-		s.Joined(nil)
+	if t.confirmed && !s.Joined(nil) {
+		h.unseat(sh, t, s)
 	}
 }
 
@@ -148,16 +148,20 @@ func (h *Hub) Leave(name string, s Subscriber, last func()) bool {
 	if s.seat().place == 0 {
 		return false
 	}
-	t := sh.topics[name]
-	t.remove(s)
-	h.counts.members.Add(-1)
+	h.unseat(sh, sh.topics[name], s)
 	if last != nil {
 		last()
 	}
+	return true
+}
+
+// unseat takes s out of t. The lock of its shard is held.
+func (h *Hub) unseat(sh *shard, t *topic, s Subscriber) {
+	t.remove(s)
+	h.counts.members.Add(-1)
 	if len(t.members) == 0 {
 		h.vacate(sh, t)
 	}
-	return true
 }
 
 // IfSeated calls do if s is in the topic, and keeps it there meanwhile: what do
@@ -186,15 +190,18 @@ func (h *Hub) Confirm(name string, err error) {
 		return
 	}
 	if err != nil {
-		h.drop(sh, t, func(s Subscriber) { s.Joined(err) })
+		h.drop(sh, t, func(s Subscriber) { _ = s.Joined(err) })
 		return
 	}
 	t.confirmed = true
-	for _, s := range t.members {
-		s.Joined(nil)
-	}
 	if len(t.members) == 0 {
 		h.vacate(sh, t)
+		return
+	}
+	for i := len(t.members) - 1; i >= 0; i-- { // whoever takes an empty seat was asked before
+		if s := t.members[i]; !s.Joined(nil) {
+			h.unseat(sh, t, s)
+		}
 	}
 }
 

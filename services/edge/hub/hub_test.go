@@ -47,19 +47,21 @@ func (i *interest) take() []string {
 // listener notes what it gets.
 type listener struct {
 	hub.Seat
-	log []string
+	log    []string
+	leaves bool // when it has joined
 }
 
 func listen(connection uint64) *listener {
 	return &listener{Seat: hub.Seat{Connection: connection}}
 }
 
-func (l *listener) Joined(err error) {
+func (l *listener) Joined(err error) bool {
 	if err != nil {
 		l.log = append(l.log, "refused: "+err.Error())
-		return
+		return false
 	}
 	l.log = append(l.log, "joined")
+	return !l.leaves
 }
 
 func (l *listener) Deliver(m *hub.Message) {
@@ -111,6 +113,35 @@ func TestJoinWaitsForTheMesh(t *testing.T) {
 	}
 	if s := h.Stats(); s != (hub.Stats{Topics: 1, Subscribers: 3, Delivered: 2, NoSubscriber: 1}) {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A subscriber may give its seat back when it gets it.
+func TestJoinedAndGone(t *testing.T) {
+	h, mesh := newHub(t)
+	var all [5]*listener
+	for i := range all {
+		all[i] = listen(uint64(i) + 1)
+		all[i].leaves = i != 2
+		h.Join("t", all[i], nil)
+	}
+	h.Confirm("t", nil)
+	late := listen(9)
+	late.leaves = true
+	h.Join("t", late, nil)
+	h.Deliver(broadcast())
+	for i, l := range append(all[:], late) {
+		if i == 2 {
+			l.got(t, "joined", frame)
+		} else {
+			l.got(t, "joined")
+		}
+	}
+	if s := h.Stats(); s.Subscribers != 1 || s.Delivered != 1 {
+		t.Errorf("%+v", s)
+	}
+	if log := mesh.take(); !slices.Equal(log, []string{"want t"}) {
+		t.Errorf("the mesh was told %q", log)
 	}
 }
 
@@ -337,7 +368,7 @@ type outbox struct {
 	last wsframe.Frame
 }
 
-func (*outbox) Joined(error)             {}
+func (*outbox) Joined(error) bool        { return true }
 func (o *outbox) Deliver(m *hub.Message) { o.last, _ = m.Frame(hub.Format{}) }
 func (*outbox) Failed()                  {}
 

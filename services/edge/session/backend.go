@@ -11,7 +11,8 @@ import "github.com/skein-mesh/skein/pkg/namespace"
 type Backend interface {
 	Join(ns *namespace.Namespace, c Caller, params Payload, done func(JoinAnswer, error))
 	Push(ns *namespace.Namespace, c Caller, event, ref string, p Payload, done func(PushAnswer, error))
-	// Leave tells that a channel is over. Nobody waits for it.
+	// Leave tells that a channel is over. Nobody waits for it. It may be called
+	// under a lock of the hub, so it must only queue.
 	Leave(ns *namespace.Namespace, c Caller, reason LeaveReason)
 }
 

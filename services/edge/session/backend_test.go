@@ -3,6 +3,7 @@ package session_test
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/services/edge/session"
@@ -12,7 +13,8 @@ import (
 type backend struct {
 	mu    sync.Mutex
 	asked []call
-	left  []string // "topic join_ref reason", in order
+	left  []string     // "topic join_ref reason", in order
+	let   atomic.Int64 // joins let in, by serveAt
 }
 
 // call is a question to the backend: a join if event is empty.

@@ -39,14 +39,16 @@ type Channel struct {
 
 	request *request // belongs to whoever moves the state from joining
 
-	state atomic.Uint32
-	users atomic.Int32 // relayed pushes without an answer, and 1 for the channel itself
+	state  atomic.Uint32
+	doomed atomic.Bool  // a backend ended it; whoever clears that does so
+	users  atomic.Int32 // relayed pushes without an answer, and 1 for the channel itself
 }
 
 // extra is what channels have whose namespace has more than relayed pushes.
 type extra struct {
 	grant    atomic.Pointer[grant.Grant] // that let it in, or the one that replaced it; nil for none
 	admitted atomic.Bool                 // the handler let it in, and was not told its end
+	hurried  atomic.Bool                 // its successor waited too long: no more pushes are handed to the handler
 	entered  bool                        // people know it; guarded by the hub's lock
 	warned   *grant.Grant                // the client knows that it expired; guarded by the session's lock
 	assigns  []byte                      // of the handler; owned by the join, then by the mailbox
@@ -95,9 +97,6 @@ func (c *Channel) asks() bool { return c.ns.Push == namespace.PushHandler }
 
 // Deliver implements [hub.Subscriber].
 func (c *Channel) Deliver(m *hub.Message) {
-	if c.state.Load() != joined { // refused while the mesh was asked
-		return
-	}
 	if f, ok := m.Frame(c.format); ok {
 		c.session.conn.Send(f)
 	} else {
@@ -156,16 +155,22 @@ func (c *Channel) crash(topic phx.Term) bool {
 	return c.end(LeftCrashed, c.version().Error(c.joinRef(), topic, "channel_crash"))
 }
 
-// kick ends the channel, or its join, because a backend said so.
+// kick ends the channel because a backend said so; one that is being joined as
+// soon as it is. It reports whether it does.
 func (c *Channel) kick() bool {
-	topic := phx.Text(c.topic)
-	return c.refuse(LeftKicked, func() wsframe.Frame { return c.refusal("disconnected") }) ||
-		c.end(LeftKicked, c.version().Close(c.joinRef(), topic))
+	c.doomed.Store(true)
+	switch c.state.Load() {
+	case joining:
+		return true // Joined will see it
+	case joined:
+		return c.doomed.Swap(false) && c.end(LeftKicked, c.version().Close(c.joinRef(), phx.Text(c.topic)))
+	}
+	return false
 }
 
 // over tells everybody that an ended channel is over. It is called once, but for
-// a join that is refused while its handler is being asked: then a second time
-// when the handler has answered. It may hold a lock of the hub.
+// a join whose socket closes while its handler is being asked: then a second
+// time when the handler has answered. A lock of the hub may be held.
 func (c *Channel) over(why LeaveReason) {
 	if c.extra == nil {
 		return

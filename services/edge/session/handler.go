@@ -31,7 +31,7 @@ func (s *Session) ask(c *Channel, event string, m phx.Message) {
 }
 
 func (c *Channel) ask(q question) {
-	if c.state.Load() == gone {
+	if c.state.Load() == gone || c.extra.hurried.Load() {
 		c.session.shared.counts.add(unreplied)
 		c.asked(q)
 		return
@@ -133,7 +133,10 @@ type effects struct {
 // makes no sense.
 func (c *Channel) encodePushAnswer(q question, a PushAnswer) (effects, error) {
 	var e effects
-	var err error
+	err := a.Presence.validate()
+	if err != nil {
+		return e, err
+	}
 	if e.pushes, err = c.encodePushes(a.Pushes); err != nil {
 		return e, err
 	}
@@ -200,6 +203,21 @@ func (c *Channel) encodeReply(joinRef, ref, topic phx.Term, r Reply) (wsframe.Fr
 	}
 	return f, nil
 }
+
+// validate reports whether p, which may be nil, can be told to clients.
+func (p *Person) validate() error {
+	switch {
+	case p == nil:
+		return nil
+	case p.Key == "":
+		return errNobody
+	case len(p.Meta) > 0 && !phx.Valid(p.Meta):
+		return fmt.Errorf("presence: %w", errNotJSON)
+	}
+	return nil
+}
+
+var errNobody = errors.New("presence has no key")
 
 var errNotJSON = errors.New("payload is not JSON")
 

@@ -5,7 +5,8 @@ import (
 	"sync"
 	"testing"
 
-	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/skein-mesh/skein/pkg/channel"
 	"github.com/skein-mesh/skein/pkg/namespace"
@@ -27,7 +28,8 @@ type mesh struct {
 	drops   []string
 	pending []publish
 
-	world func() bool // answers what else is asked, see settle; nil for nothing
+	metrics metric.Reader
+	world   func() bool // answers what else is asked, see settle; nil for nothing
 }
 
 type publish struct {
@@ -46,7 +48,8 @@ func newMesh(tb testing.TB, limits session.Limits) *mesh {
 func newMeshOf(tb testing.TB, limits session.Limits, deps session.Deps, namespaces ...namespace.Namespace) *mesh {
 	tb.Helper()
 	m := &mesh{}
-	deps.Meter = noop.NewMeterProvider().Meter("test")
+	m.metrics = metric.NewManualReader()
+	deps.Meter = metric.NewMeterProvider(metric.WithReader(m.metrics)).Meter("test")
 	deps.Mesh, deps.Edge = m, "edge-1"
 	for i := range namespaces {
 		namespaces[i].SetDefaults()
@@ -70,6 +73,31 @@ func newMeshOf(tb testing.TB, limits session.Limits, deps session.Deps, namespac
 		tb.Fatal(err)
 	}
 	return m
+}
+
+// counts returns how often each reason was counted, without those that never
+// were.
+func (m *mesh) counts(tb testing.TB) map[string]int64 {
+	tb.Helper()
+	var all metricdata.ResourceMetrics
+	if err := m.metrics.Collect(tb.Context(), &all); err != nil {
+		tb.Fatal(err)
+	}
+	got := map[string]int64{}
+	for _, scope := range all.ScopeMetrics {
+		for _, instrument := range scope.Metrics {
+			sum, ok := instrument.Data.(metricdata.Sum[int64])
+			if !ok || instrument.Name != "skein.edge.protocol" {
+				continue
+			}
+			for _, p := range sum.DataPoints {
+				if reason, _ := p.Attributes.Value("reason"); p.Value > 0 {
+					got[reason.AsString()] = p.Value
+				}
+			}
+		}
+	}
+	return got
 }
 
 func (m *mesh) Want(topic string) {

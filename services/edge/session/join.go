@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/skein-mesh/skein/pkg/channel"
@@ -23,10 +22,7 @@ type request struct {
 	reply  wsframe.Frame // zero for ok and {}
 	pushes []wsframe.Frame
 	person *Person
-
-	// closing is set from when old has ended until the client was told, which it
-	// is behind the answer to the join, whoever comes to it.
-	closing atomic.Bool
+	closes bool // old has ended, and the client is to be told behind the answer
 }
 
 func newRequest(m phx.Message) *request { return &request{ref: m.Ref, topic: m.Topic} }
@@ -44,7 +40,7 @@ func (r *request) json() []byte {
 
 // join lets c into its topic, in place of old if there is one. The client waits
 // until it is answered. Its steps follow each other on whatever goroutine the
-// answer to the one before comes; each does nothing if the join is over.
+// answer to the one before comes; none goes on if the socket was closed.
 func (s *Session) join(c, old *Channel) {
 	c.request.old = old
 	if c.ns.Dialect == namespace.DialectSupabase {
@@ -57,8 +53,20 @@ func (s *Session) join(c, old *Channel) {
 		c.admit()
 	} else {
 		old.after(c.admit)
+		old.hurry()
 	}
 	s.gate.wait(s.conn)
+}
+
+// replaceWait is how long a join waits until what its predecessor was pushed is
+// answered. It is Phoenix's.
+const replaceWait = 5 * time.Second
+
+// hurry drops in a while what then still waits for the channel's handler.
+func (c *Channel) hurry() {
+	if c.asks() && c.state.Load() == joined {
+		time.AfterFunc(replaceWait, func() { c.extra.hurried.Store(true) })
+	}
 }
 
 // admit is the first step: the token is checked, if the join needs one. Phoenix
@@ -188,7 +196,7 @@ func (c *Channel) encodeAnswer(a JoinAnswer) error {
 		r.reply, err1 = c.encodeReply(c.joinRef(), r.ref, r.topic, a.Reply)
 	}
 	r.pushes, err2 = c.encodePushes(a.Pushes)
-	return errors.Join(err1, err2)
+	return errors.Join(err1, err2, a.Presence.validate())
 }
 
 // seat is the last step: the hub asks the mesh for the topic.
@@ -200,49 +208,46 @@ func (c *Channel) seat() {
 	if old := c.request.old; old != nil {
 		replaces = old
 	}
-	h := c.session.shared.Hub
-	h.Join(c.topic, c, replaces)
-	if c.state.Load() == gone { // refused before it had its seat
-		h.Leave(c.topic, c, nil)
-	}
+	c.session.shared.Hub.Join(c.topic, c, replaces)
 }
 
 // Joined implements [hub.Subscriber].
-func (c *Channel) Joined(err error) {
+func (c *Channel) Joined(err error) (stays bool) {
 	s, r := c.session, c.request
-	next := joined
 	if err != nil {
-		next = gone
+		if c.state.CompareAndSwap(joining, gone) {
+			s.shared.counts.add(joinFailed)
+			c.conclude(LeftLost, c.version().Refusal(c.joinRef(), r.ref, r.topic, reason(err)))
+		}
+		return false
 	}
-	if !c.state.CompareAndSwap(joining, next) {
-		return
+	if !c.state.CompareAndSwap(joining, joined) {
+		return false
 	}
+	defer s.gate.end(s.conn)
 	c.request = nil
-	if err != nil {
-		s.shared.counts.add(joinFailed)
-		s.conn.Send(c.version().Refusal(c.joinRef(), r.ref, r.topic, reason(err)))
-		c.tellOld(r)
-		c.over(LeftLost)
-		s.gate.end(s.conn)
-		return
-	}
 	s.shared.counts.add(joinedOK)
 	if r.reply.Len() == 0 {
 		r.reply = c.version().OK(c.joinRef(), r.ref, r.topic)
 	}
 	s.conn.Send(r.reply)
 	replaced := r.old != nil && r.old.state.CompareAndSwap(joined, gone)
-	if replaced {
-		r.closing.Store(true)
+	if replaced || r.closes {
+		s.conn.Send(c.version().Close(r.old.joinRef(), r.topic))
 	}
-	c.tellOld(r)
 	c.post(r.pushes)
 	c.enter(r.person)
 	if replaced { // behind enter: somebody who joins again was never away
 		r.old.over(LeftReplaced)
 	}
+	if c.doomed.Swap(false) {
+		c.state.Store(gone)
+		s.conn.Send(c.version().Close(c.joinRef(), r.topic))
+		c.over(LeftKicked)
+		return false
+	}
 	c.watch()
-	s.gate.end(s.conn)
+	return true
 }
 
 // refusal is the error reply to the join.
@@ -253,7 +258,12 @@ func (c *Channel) refusal(reason string) wsframe.Frame {
 // refuseSlowly refuses the join when the client has waited for it, so that one
 // that tries again at once does so less often.
 func (c *Channel) refuseSlowly(answer wsframe.Frame) {
-	refuse := func() { c.refuse(LeftCrashed, func() wsframe.Frame { return answer }) }
+	refuse := func() {
+		if c.state.CompareAndSwap(joining, gone) {
+			c.session.shared.counts.add(joinRefused)
+			c.conclude(LeftCrashed, answer)
+		}
+	}
 	if d := c.session.shared.limits.RefusalDelay; d > 0 {
 		time.AfterFunc(d, refuse)
 	} else {
@@ -261,38 +271,33 @@ func (c *Channel) refuseSlowly(answer wsframe.Frame) {
 	}
 }
 
-// refuse ends the join, if it is not answered yet. answer may be nil.
-func (c *Channel) refuse(why LeaveReason, answer func() wsframe.Frame) bool {
-	if !c.state.CompareAndSwap(joining, gone) {
-		return false
+// conclude answers a join that failed, and lets the client go on. why is for a
+// handler that had let it in.
+func (c *Channel) conclude(why LeaveReason, answer wsframe.Frame) {
+	s, r := c.session, c.request
+	s.conn.Send(answer)
+	if r.closes {
+		s.conn.Send(c.version().Close(r.old.joinRef(), r.topic))
 	}
-	s := c.session
-	s.shared.Hub.Leave(c.topic, c, nil)
-	if answer != nil {
-		s.shared.counts.add(joinRefused)
-		s.conn.Send(answer())
-	}
-	c.endOld()
 	c.over(why)
 	s.gate.end(s.conn)
-	return true
 }
 
 // endOld ends the channel that c replaces.
 func (c *Channel) endOld() {
 	r := c.request
-	if r.old != nil && r.old.end(LeftReplaced) {
-		r.closing.Store(true)
-	}
-	if c.state.Load() == gone { // answered before that
-		c.tellOld(r)
-	}
+	r.closes = r.old != nil && r.old.end(LeftReplaced)
 }
 
-// tellOld tells the client, behind the answer to the join, that the old channel
-// ended, unless it knows.
-func (c *Channel) tellOld(r *request) {
-	if r.closing.Swap(false) {
-		c.session.conn.Send(c.version().Close(r.old.joinRef(), r.topic))
+// abandon ends a join whose socket closed. It reports whether there was one.
+func (c *Channel) abandon() bool {
+	if !c.state.CompareAndSwap(joining, gone) {
+		return false
 	}
+	c.session.shared.Hub.Leave(c.topic, c, nil)
+	if old := c.request.old; old != nil {
+		old.end(LeftClosed)
+	}
+	c.over(LeftClosed)
+	return true
 }

@@ -70,6 +70,31 @@ func TestWaitingForTheHandler(t *testing.T) {
 	}
 }
 
+// A join waits five seconds for the pushes of its predecessor, as in Phoenix,
+// and for the one that the handler has.
+func TestJoinBehindASlowHandler(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		m, b := handled(t, session.DefaultLimits())
+		c := m.client(1)
+		m.joinedRoom(t, c)
+		for i := range 5 {
+			c.text(fmt.Sprintf(`["1","1%d","room:lobby","echo",{}]`, i))
+		}
+		c.text(`["5","5","room:lobby","phx_join",{}]`)
+		c.pump()
+		for range 2 {
+			pass(3 * time.Second)
+			b.serve()
+		}
+		c.got(t, ok("1", "10", "room:lobby"), ok("1", "11", "room:lobby"))
+		m.settle(c)
+		c.got(t, ok("5", "5", "room:lobby"), `["1","1","room:lobby","phx_close",{}]`)
+		if got := m.counts(t)["unreplied"]; got != 3 {
+			t.Errorf("%d pushes counted as not replied to", got)
+		}
+	})
+}
+
 func TestRefusalDelay(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		limits := session.DefaultLimits()

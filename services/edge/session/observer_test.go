@@ -14,6 +14,7 @@ type observer struct {
 	replaced map[string]string // topic to join_ref whose phx_close is due next
 	answered map[string]int    // ref to replies
 	heard    map[string]int    // event to broadcasts
+	closable bool              // a handler or a backend may end a channel at any time
 }
 
 func newObserver() *observer {
@@ -69,6 +70,9 @@ func (o *observer) reply(joinRef, ref, topic string, r reply, kind string) error
 	switch {
 	case kind == "join" && r.Status == "ok":
 		o.replaced[topic], o.joined[topic] = o.joined[topic], ref
+	case kind == "join" && !unmatched && r.Response.Reason != "too many channels joined":
+		o.replaced[topic] = o.joined[topic] // it ended before this join was decided
+		delete(o.joined, topic)
 	case kind == "push" && !unmatched && o.joined[topic] != joinRef:
 		return fmt.Errorf("reply to push %s of channel %s while %q is joined", ref, joinRef, o.joined[topic])
 	case kind == "leave" && o.joined[topic] != "":
@@ -87,7 +91,7 @@ func (o *observer) end(joinRef, ref, topic, event string) error {
 		return fmt.Errorf("%s with join_ref %q and ref %q", event, joinRef, ref)
 	case event == "phx_close" && o.replaced[topic] == joinRef:
 		delete(o.replaced, topic)
-	case event == "phx_error" && o.joined[topic] == joinRef:
+	case (event == "phx_error" || o.closable) && o.joined[topic] == joinRef:
 		delete(o.joined, topic)
 	default:
 		return fmt.Errorf("%s of %s while %q is joined", event, joinRef, o.joined[topic])

@@ -70,6 +70,20 @@ func (p *people) told(t *testing.T, want ...string) {
 	p.log = nil
 }
 
+// balanced checks that who entered left, once.
+func (p *people) balanced(t interface{ Fatalf(string, ...any) }) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.log {
+		if strings.HasSuffix(line, "without enter") {
+			t.Fatalf("%s", line)
+		}
+	}
+	if len(p.watchers) > 0 {
+		t.Fatalf("%d watchers never left", len(p.watchers))
+	}
+}
+
 // state is what the list of people sends to who entered: by another goroutine,
 // later.
 func (p *people) state() {

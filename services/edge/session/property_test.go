@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/skein-mesh/skein/pkg/channel"
+	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/services/edge/session"
 )
 
@@ -17,24 +18,48 @@ type scene struct {
 	mesh    *mesh
 	clients []*player
 	shouts  int
-	lost    bool // some topic was: pushes may stay without an answer
+	backend *backend
+	people  *people
+	let     int  // joins that the handler let in
+	lost    bool // some channel was: pushes may stay without an answer
 }
 
 type player struct {
 	*client
 	*observer
 	sent map[string]string // ref to the kind of message
+	to   map[string]string // ref to its topic
 	refs int
 }
 
+// Topic a is relayed, and of b a handler decides.
 var topics = []string{"a", "b"}
 
-// Under any order of clients' messages and answers of the mesh: joins, leaves
-// and pushes are answered once, broadcasts come exactly while a channel is
-// joined, and channels end as the protocol says.
+// mixed returns a mesh with both kinds of topics, and people in both.
+func mixed(tb testing.TB, limits session.Limits) (*mesh, *backend, *people) {
+	tb.Helper()
+	b, p := &backend{}, &people{}
+	presence := namespace.Presence{Key: "params.user"}
+	m := newMeshOf(tb, limits, session.Deps{Backend: b, People: p}, namespace.Namespace{Topics: "a", Presence: presence},
+		namespace.Namespace{Topics: "b", Join: namespace.JoinHandler, Push: namespace.PushHandler, Handler: "app", Presence: presence})
+	return m, b, p
+}
+
+// Under any order of clients' messages and answers of mesh, handler and
+// backends: joins, leaves and pushes are answered once, broadcasts come exactly
+// while a channel is joined, channels end as the protocol says, and handler and
+// people hear of each end once.
 func TestProtocolHolds(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := &scene{t: rt, mesh: newMesh(t, session.Limits{Channels: 2, Unanswered: 3})}
+		s := &scene{t: rt}
+		s.mesh, s.backend, s.people = mixed(t, session.Limits{Channels: 2, Unanswered: 3})
+		s.mesh.world = func() bool {
+			c, ok := s.backend.next()
+			if ok {
+				s.let += decide(c, 0)
+			}
+			return ok
+		}
 		for i := range 3 {
 			s.add(uint64(i) + 1)
 		}
@@ -44,11 +69,13 @@ func TestProtocolHolds(t *testing.T) {
 			"leave":   func(t *rapid.T) { s.say(t, "leave", "phx_leave", `{}`) },
 			"push":    func(t *rapid.T) { s.say(t, "push", s.event(), `{}`) },
 			"stale":   func(t *rapid.T) { s.say(t, "stale", s.event(), `{}`) },
-			"bad":     func(t *rapid.T) { s.say(t, "bad", "shout", `7`) },
+			"bad":     func(t *rapid.T) { s.say(t, "bad", s.event(), `7`) },
 			"confirm": s.confirm,
 			"answer":  s.answer,
 			"publish": s.publish,
 			"lose":    s.lose,
+			"decide":  s.decide,
+			"kick":    s.kick,
 			"hang up": s.hangUp,
 		})
 		s.finish()
@@ -56,7 +83,13 @@ func TestProtocolHolds(t *testing.T) {
 }
 
 func (s *scene) add(id uint64) {
-	s.clients = append(s.clients, &player{client: s.mesh.client(id), observer: newObserver(), sent: make(map[string]string)})
+	s.clients = append(s.clients, newPlayer(s.mesh.client(id)))
+}
+
+func newPlayer(c *client) *player {
+	p := &player{client: c, observer: newObserver(), sent: make(map[string]string), to: make(map[string]string)}
+	p.closable = true
+	return p
 }
 
 func (s *scene) event() string {
@@ -77,7 +110,7 @@ func (s *scene) say(t *rapid.T, kind, event, payload string) {
 			return // it may be answered: the channel may be gone when it is handled
 		}
 	}
-	p.sent[ref] = kind
+	p.sent[ref], p.to[ref] = kind, topic
 	p.text(fmt.Sprintf(`[%s,%q,%q,%q,%s]`, joinRef, ref, topic, event, payload))
 	p.pump()
 }
@@ -106,6 +139,57 @@ func (s *scene) answer(t *rapid.T) {
 	s.pump()
 }
 
+// decide lets the handler answer the oldest question.
+func (s *scene) decide(t *rapid.T) {
+	if c, ok := s.backend.next(); ok {
+		how := rapid.IntRange(0, 5).Draw(t, "how")
+		s.lost = s.lost || how > 0
+		s.let += decide(c, how)
+		s.pump()
+	}
+}
+
+// decide answers a question in one of some ways: 0 is the best. It returns how
+// many joins were let in.
+func decide(c call, how int) int {
+	if c.join != nil {
+		switch how {
+		case 1:
+			c.join(session.JoinAnswer{Refused: true}, nil)
+		case 2:
+			c.join(session.JoinAnswer{}, channel.ErrCrashed)
+		case 3:
+			c.join(session.JoinAnswer{}, channel.ErrTimeout)
+		default:
+			c.join(session.JoinAnswer{}, nil)
+			return 1
+		}
+		return 0
+	}
+	a := session.PushAnswer{Reply: &session.Reply{}, Broadcasts: []session.Broadcast{{Event: session.Event{Name: c.event}}}}
+	switch how {
+	case 1:
+		c.push(session.PushAnswer{}, channel.ErrCrashed)
+	case 2:
+		c.push(session.PushAnswer{}, channel.ErrTimeout)
+	case 3:
+		c.push(session.PushAnswer{}, nil)
+	case 4:
+		a.Stop = true
+		c.push(a, nil)
+	default:
+		c.push(a, nil)
+	}
+	return 0
+}
+
+func (s *scene) kick(t *rapid.T) {
+	p := rapid.SampledFrom(s.clients).Draw(t, "client")
+	s.lost = true
+	p.session.Disconnect("", rapid.SampledFrom(topics).Draw(t, "topic"))
+	s.pump()
+}
+
 func (s *scene) publish(t *rapid.T) {
 	b := channel.Broadcast{Topic: rapid.SampledFrom(topics).Draw(t, "topic"), Event: s.event(), Payload: []byte(`{}`)}
 	b.Except = channel.Connection{
@@ -126,7 +210,11 @@ func (s *scene) deliver(b channel.Broadcast) {
 	s.mesh.hub.Deliver(b)
 	s.read()
 	for i, p := range s.clients {
-		if got := p.heard[b.Event]; got > 1 || want[i] != (got == 1) {
+		got := p.heard[b.Event]
+		if b.Topic == "b" && p.paused && got == 0 {
+			continue // its channel may have ended because the next is being decided
+		}
+		if got > 1 || want[i] != (got == 1) {
 			s.t.Fatalf("client %d heard %s %d times, and should: %v", p.id, b.Event, got, want[i])
 		}
 	}
@@ -178,14 +266,19 @@ func (s *scene) finish() {
 			s.t.Fatalf("client %d is still paused", p.id)
 		}
 		for ref, kind := range p.sent {
-			must := kind == "join" || kind == "leave" || kind == "push" && !s.lost
+			must := kind == "join" || kind == "leave" && p.to[ref] == "a" || kind == "push" && !s.lost && p.to[ref] == "a"
 			if must && p.answered[ref] != 1 {
 				s.t.Fatalf("client %d: %d replies to %s", p.id, p.answered[ref], ref)
 			}
 		}
 		p.hangUp()
 	}
+	s.mesh.settle()
 	if n := s.mesh.hub.Stats().Subscribers; n != 0 {
 		s.t.Fatalf("%d subscribers left", n)
+	}
+	s.people.balanced(s.t)
+	if n := len(s.backend.ended()); n != s.let {
+		s.t.Fatalf("the handler let %d channels in, and was told the end of %d", s.let, n)
 	}
 }

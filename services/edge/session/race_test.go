@@ -31,20 +31,23 @@ func (c *client) wait() {
 // TestConcurrently lets readers, the mesh, a publisher and failures loose on
 // each other. No client may see anything out of order, and none may hang.
 func TestConcurrently(t *testing.T) {
-	m := newMesh(t, session.Limits{Channels: 2, Unanswered: 3})
+	m, b, people := mixed(t, session.Limits{Channels: 2, Unanswered: 3})
+	m.world = b.serveAt(0)
 	ctx, stop := context.WithCancel(t.Context())
 	var world, readers sync.WaitGroup
 	world.Go(func() { _ = m.hub.Run(ctx) })
 	world.Go(func() { m.answerUntil(ctx) })
 	world.Go(func() { m.disturbUntil(ctx) })
+	world.Go(func() { b.decideUntil(ctx) })
 
 	var players []*player
 	for i := range 8 {
-		p := &player{client: m.client(uint64(i) + 1), observer: newObserver(), sent: make(map[string]string)}
+		p := newPlayer(m.client(uint64(i) + 1))
 		p.script(rand.New(rand.NewPCG(7, uint64(i))), 400)
 		players = append(players, p)
 		readers.Go(p.wait)
 	}
+	world.Go(func() { kickUntil(ctx, players) })
 	readers.Wait()
 	stop()
 	world.Wait()
@@ -62,8 +65,44 @@ func TestConcurrently(t *testing.T) {
 			}
 		}
 	}
+	m.settle()
 	if n := m.hub.Stats().Subscribers; n != 0 {
 		t.Errorf("%d subscribers left", n)
+	}
+	people.balanced(t)
+	if n := len(b.ended()); n != int(b.let.Load()) {
+		t.Errorf("the handler let %d channels in, and was told the end of %d", b.let.Load(), n)
+	}
+}
+
+// serveAt answers one question in the given way, see decide.
+func (b *backend) serveAt(how int) func() bool {
+	return func() bool {
+		c, ok := b.next()
+		if ok {
+			b.let.Add(int64(decide(c, how)))
+		}
+		return ok
+	}
+}
+
+// decideUntil is the handler.
+func (b *backend) decideUntil(ctx context.Context) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for ctx.Err() == nil {
+		b.serveAt(max(0, r.IntN(20)-15))()
+		runtime.Gosched()
+	}
+}
+
+// kickUntil is a backend that ends channels.
+func kickUntil(ctx context.Context, players []*player) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for i := 0; ctx.Err() == nil; i++ {
+		if i%50 == 49 {
+			players[r.IntN(len(players))].session.Disconnect("", topics[r.IntN(len(topics))])
+		}
+		runtime.Gosched()
 	}
 }
 

@@ -6,10 +6,10 @@
 // A session belongs to its connection's reader: it alone calls
 // [Session.Message] and [Session.Closed] and changes the list of channels.
 // Everybody else (the hub, the mesh, handlers, timers, [Session.Disconnect])
-// sees a [Channel], and moves it on by its atomic state: whoever moves it from
-// joining answers the join, and whoever takes it out of the hub ends it. So each
-// of these happens once, whether the reader is paused or not, and no lock is
-// held meanwhile. The one lock of a session guards the list against those who
+// sees a [Channel]: whoever moves its atomic state from joining answers the
+// join, and whoever takes it out of the hub ends it. So each of these happens
+// once, whether the reader is paused or not, and the session's lock is not held
+// meanwhile. The one lock of a session guards the list against those who
 // look for channels in it, and what is known of the client.
 //
 // # Waiting
@@ -174,35 +174,38 @@ func (s *Session) firstJoin(topic string, m phx.Message) {
 
 func (s *Session) leave(c *Channel, m phx.Message) {
 	v := s.format.Version
-	s.finish(c, func() {
-		if !c.end(LeftByClient, v.OK(c.ref, m.Ref, m.Topic), v.Close(c.joinRef(), m.Topic)) {
-			s.conn.Send(v.OK(m.JoinRef, m.Ref, m.Topic))
-		}
+	s.finish(c, func() bool {
+		return c.end(LeftByClient, v.OK(c.ref, m.Ref, m.Topic), v.Close(c.joinRef(), m.Topic))
+	}, func() {
+		s.conn.Send(v.OK(m.JoinRef, m.Ref, m.Topic))
 	})
 }
 
 // crash answers what would raise in a Phoenix channel.
 func (s *Session) crash(c *Channel, m phx.Message) {
-	s.finish(c, func() {
-		if !c.crash(m.Topic) {
-			s.unmatched(m)
-		}
-	})
+	s.finish(c, func() bool { return c.crash(m.Topic) }, func() { s.unmatched(m) })
 }
 
-// finish ends c with do when its earlier pushes are answered. The client waits
-// for that; but not for a handler, from which it only gets no more answers to
-// what it says to this channel.
-func (s *Session) finish(c *Channel, do func()) {
+// finish ends c when its earlier pushes are answered, or does otherwise if it
+// ended before. The client waits for that. But not for a handler: then it gets
+// no more answers to what it says to this channel, and none to the message that
+// ends it if something else did so before, as in Phoenix.
+func (s *Session) finish(c *Channel, end func() bool, otherwise func()) {
 	if c.asks() {
 		c.leaving = true
-		c.after(do)
+		c.after(func() {
+			if !end() {
+				s.shared.counts.add(unreplied)
+			}
+		})
 		return
 	}
 	s.remove(c)
 	s.gate.begin()
 	c.after(func() {
-		do()
+		if !end() {
+			otherwise()
+		}
 		s.gate.end(s.conn)
 	})
 	s.gate.wait(s.conn)
@@ -217,7 +220,7 @@ func (s *Session) Closed() {
 	s.stopTimer()
 	s.mu.Unlock()
 	for _, c := range channels {
-		if !c.refuse(LeftClosed, nil) {
+		if !c.abandon() {
 			c.end(LeftClosed)
 		}
 	}
