@@ -148,7 +148,7 @@ func (c Config) validateMounts(check func(ok bool, format string, args ...any)) 
 	for _, m := range c.mounts() {
 		asks := m.Connect == admit.ConnectHandler || slices.Contains(m.CheckOrigin, admit.OriginHandler)
 		check(!asks || c.ConnectHandler != "", "mount %q: it asks a handler: connect-handler says which", m.Path)
-		check(m.Connect != admit.ConnectToken || c.Sockets.Config.HasKeys(), "mount %q: it wants tokens: token-keys or token-jwks is needed to check them", m.Path)
+		check(m.Connect != admit.ConnectToken || c.Sockets.Config.Enabled(), "mount %q: it wants tokens: token-keys or token-jwks is needed to check them", m.Path)
 	}
 	return errors.Join(errs...)
 }
@@ -201,5 +201,13 @@ func (c Config) limits() socket.Limits {
 	}
 	// Zero means the default there and "at once" here.
 	l.Drain, l.CloseWait = max(c.Spread, 1), max(c.Wait, 1)
+	return l
+}
+
+// sessionLimits are those of the sessions of a mount.
+func (c Config) sessionLimits(m Mount) session.Limits {
+	l := session.DefaultLimits()
+	l.Channels, l.Rate = m.MaxJoins, m.PushesPerSecond
+	l.Unanswered, l.RefusalDelay, l.Grace = c.MaxUnanswered, c.JoinRefusal, c.TokenGrace
 	return l
 }

@@ -11,7 +11,7 @@ import { Fleet } from "./fleet.mjs";
 import { Proxy } from "./proxy.mjs";
 import { eventually } from "./wait.mjs";
 
-const fleet = new Fleet({ routers: 2, presence: 2, edge: ["--compress", "on"] });
+const fleet = new Fleet({ routers: 2, presence: 2, edge: ["--compress"] });
 const browser = new Browser();
 const middlebox = new Proxy(() => [fleet.edges[0].host]);
 const phoenix = await readFile(new URL(import.meta.resolve("phoenix").replace(/[^/]*$/, "phoenix.mjs")));

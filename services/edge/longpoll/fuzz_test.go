@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -104,12 +105,13 @@ func FuzzText(f *testing.F) {
 
 func binaryFrames(tb testing.TB) []wsframe.Frame {
 	tb.Helper()
-	reply, err1 := phx.Reply{JoinRef: phx.Text("1"), Ref: phx.Text("2"), Topic: phx.Text("r"), Status: "ok", Response: []byte{0, 255}, Binary: true}.Frame()
-	push, err2 := phx.Push{JoinRef: phx.Text("1"), Topic: phx.Text("r"), Event: "e", Payload: []byte("<"), Binary: true}.Frame()
-	if err1 != nil || err2 != nil {
-		tb.Fatal(err1, err2)
+	reply, err1 := phx.V2.Reply(phx.Reply{JoinRef: phx.Text("1"), Ref: phx.Text("2"), Topic: phx.Text("r"), Status: "ok", Response: []byte{0, 255}, Binary: true})
+	push, err2 := phx.V2.Push(phx.Push{JoinRef: phx.Text("1"), Topic: phx.Text("r"), Event: "e", Payload: []byte("<"), Binary: true})
+	broadcast, err3 := phx.V2.Broadcast(channel.Broadcast{Topic: "r", Event: "\u2028", Payload: nil, Binary: true})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		tb.Fatal(err)
 	}
-	return []wsframe.Frame{reply, push, phx.Broadcast(channel.Broadcast{Topic: "r", Event: "\u2028", Payload: nil, Binary: true})}
+	return []wsframe.Frame{reply, push, broadcast}
 }
 
 // phoenix.js decodes no bytes from long-poll: binary payloads come as base64.
