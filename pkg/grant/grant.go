@@ -34,7 +34,7 @@ const (
 // Grant is immutable.
 type Grant struct {
 	User    string    // claim sub
-	Expires time.Time // claim exp; zero for never
+	Expires time.Time // claim exp, and the leeway of whoever checked the token; zero for never
 	Claims  []byte    // the whole claim set as JSON text
 
 	join, push []string // patterns; nil allows every topic

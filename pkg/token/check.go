@@ -85,6 +85,7 @@ const (
 // rules check tokens with the keys they are given. They are immutable.
 type rules struct {
 	parser   *jwt.Parser
+	leeway   time.Duration
 	maxBytes int
 }
 
@@ -102,7 +103,7 @@ func newRules(c Config) rules {
 	if c.RequireExpiry {
 		options = append(options, jwt.WithExpirationRequired())
 	}
-	return rules{jwt.NewParser(options...), c.MaxBytes}
+	return rules{jwt.NewParser(options...), c.Leeway, c.MaxBytes}
 }
 
 // claims are the registered ones, and the text of all.
@@ -154,6 +155,9 @@ func (r rules) check(token string, keys *keySet, within time.Duration) (verdict,
 	g, err := grant.Parse(c.text)
 	if err != nil {
 		return verdict{outcome: badClaims, detail: err}, nothing
+	}
+	if !g.Expires.IsZero() {
+		g.Expires = g.Expires.Add(r.leeway) // else it might be over as soon as it is made
 	}
 	return verdict{outcome: accepted, grant: g}, nothing
 }

@@ -130,6 +130,9 @@ func TestClaims(t *testing.T) {
 			if v.outcome != c.want || c.want == expired != errors.Is(v.err(), grant.ErrExpired) {
 				t.Errorf("%v: %s, want %s (%v)", c.claims, v.outcome, c.want, v.detail)
 			}
+			if v.grant != nil && v.grant.Expired(time.Now()) {
+				t.Errorf("%v: accepted, and expired", c.claims)
+			}
 		}
 	})
 }
