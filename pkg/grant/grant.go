@@ -18,6 +18,9 @@ var (
 	ErrTopic   = errors.New("not allowed by token")
 )
 
+// maxExpires is the last second of the year 9999.
+const maxExpires = 253402300799
+
 // Grant is immutable.
 type Grant struct {
 	User    string    // claim sub
@@ -49,6 +52,9 @@ func Parse(claims []byte) (*Grant, error) {
 		seconds, err := c.Expires.Float64()
 		if err != nil {
 			return nil, fmt.Errorf("%w: exp: %w", ErrInvalid, err)
+		}
+		if seconds < 0 || seconds > maxExpires {
+			return nil, fmt.Errorf("%w: exp: %s is no time", ErrInvalid, *c.Expires)
 		}
 		g.Expires = time.Unix(int64(seconds), 0)
 	}

@@ -11,7 +11,7 @@ import (
 // compressed.
 const DeflateMin = 64
 
-var deflaters = sync.Pool{New: func() any {
+var deflaters = sync.Pool{New: func() any { //nolint:gochecknoglobals // a cache
 	w, _ := flate.NewWriter(nil, flate.BestSpeed) // it fails for an unknown level only
 	return w
 }}
@@ -21,7 +21,7 @@ var deflaters = sync.Pool{New: func() any {
 // is not shorter.
 func Deflate(f Frame) Frame {
 	var out bytes.Buffer
-	w := deflaters.Get().(*flate.Writer) //nolint:forcetypeassert // nothing else is in it
+	w := deflaters.Get().(*flate.Writer) //nolint:forcetypeassert,errcheck // nothing else is in it
 	defer deflaters.Put(w)
 	w.Reset(&out)
 	_, _ = w.Write(f.Payload()) // a buffer takes everything

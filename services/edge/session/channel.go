@@ -207,14 +207,11 @@ func (c *Channel) release() {
 	}
 }
 
-// told are the errors whose text clients are given.
-var told = []error{
-	channel.ErrOverloaded, channel.ErrTimeout, grant.ErrMissing, grant.ErrInvalid, grant.ErrExpired, grant.ErrTopic,
-}
-
 // reason is what clients are told of an error, which may say more to us.
 func reason(err error) string {
-	for _, e := range told {
+	for _, e := range []error{
+		channel.ErrOverloaded, channel.ErrTimeout, grant.ErrMissing, grant.ErrInvalid, grant.ErrExpired, grant.ErrTopic,
+	} {
 		if errors.Is(err, e) {
 			return e.Error()
 		}

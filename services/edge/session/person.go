@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skein-mesh/skein/pkg/namespace"
+	"github.com/skein-mesh/skein/pkg/phx"
 )
 
 // identify notes who the channel will be in its topic. said is what the handler
@@ -95,8 +96,7 @@ func meta(names []string, params []byte, now time.Time) []byte {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		quoted, _ := json.Marshal(name) // a string always has one
-		b = append(append(append(b, quoted...), ':'), value...)
+		b = append(append(append(b, phx.Text(name)...), ':'), value...)
 	}
 	for _, name := range names {
 		if all, ok := strings.CutSuffix(name, ".*"); ok {
