@@ -43,7 +43,7 @@ func (c *Channel) enter(p *Person) {
 	if !c.watches() {
 		return
 	}
-	c.extra.entered = true
+	c.extra.entered.Store(true)
 	c.session.shared.People.Enter(c.topic, c, c.ns.Presence.MaxListed, p)
 }
 
