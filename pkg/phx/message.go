@@ -47,13 +47,13 @@ func (s *scanner) object() (head [4]token, payload []byte, ok bool) {
 		}
 		switch string(name) {
 		case "join_ref":
-			head[joinRef].once(t)
+			once(&head[joinRef], t)
 		case "ref":
-			head[ref].once(t)
+			once(&head[ref], t)
 		case "topic":
-			head[topic].once(t)
+			once(&head[topic], t)
 		case "event":
-			head[event].once(t)
+			once(&head[event], t)
 		case "payload":
 			if payload == nil {
 				payload = t.raw
@@ -66,13 +66,13 @@ func (s *scanner) object() (head [4]token, payload []byte, ok bool) {
 		}
 	}
 	s.pos++
-	head[joinRef].once(token{raw: []byte(Null)})
+	once(&head[joinRef], token{raw: []byte(Null)})
 	complete := head[ref].raw != nil && head[topic].raw != nil && head[event].raw != nil && payload != nil
 	return head, payload, complete && s.start() == len(s.data)
 }
 
 // once sets a token that is not set.
-func (t *token) once(to token) {
+func once(t *token, to token) {
 	if t.raw == nil {
 		*t = to
 	}

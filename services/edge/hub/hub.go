@@ -14,6 +14,7 @@ package hub
 import (
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
@@ -198,8 +199,8 @@ func (h *Hub) Confirm(name string, err error) {
 		h.vacate(sh, t)
 		return
 	}
-	for i := len(t.members) - 1; i >= 0; i-- { // whoever takes an empty seat was asked before
-		if s := t.members[i]; !s.Joined(nil) {
+	for _, s := range slices.Backward(t.members) { // whoever takes an empty seat was asked before
+		if !s.Joined(nil) {
 			h.unseat(sh, t, s)
 		}
 	}

@@ -32,6 +32,7 @@ func (b *backend) Join(_ *namespace.Namespace, c session.Caller, params session.
 	b.asked = append(b.asked, call{caller: c, payload: params, join: done})
 }
 
+//nolint:revive // the interface has as many arguments
 func (b *backend) Push(_ *namespace.Namespace, c session.Caller, event, ref string, p session.Payload, done func(session.PushAnswer, error)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

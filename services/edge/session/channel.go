@@ -13,7 +13,7 @@ import (
 	"github.com/skein-mesh/skein/services/edge/hub"
 )
 
-// state of a channel. It only grows.
+// state of a channel. It only grows; from joined on, under the hub's lock.
 const (
 	joining uint32 = iota
 	joined
@@ -49,7 +49,7 @@ type extra struct {
 	grant    atomic.Pointer[grant.Grant] // that let it in, or the one that replaced it; nil for none
 	admitted atomic.Bool                 // the handler let it in, and was not told its end
 	hurried  atomic.Bool                 // its successor waited too long: no more pushes are handed to the handler
-	entered  bool                        // people know it; guarded by the hub's lock
+	entered  atomic.Bool                 // people know it; set while the hub holds it in its topic
 	warned   *grant.Grant                // the client knows that it expired; guarded by the session's lock
 	assigns  []byte                      // of the handler; owned by the join, then by the mailbox
 	realtime realtime                    // in the dialect of Supabase
@@ -114,9 +114,10 @@ func (c *Channel) Push(event string, payload []byte) {
 
 // Failed implements [hub.Subscriber].
 func (c *Channel) Failed() {
-	if c.state.CompareAndSwap(joined, gone) {
+	if c.state.Load() == joined {
 		c.session.shared.counts.add(failed)
 		c.session.conn.Send(c.version().Error(c.joinRef(), phx.Text(c.topic), reason(channel.ErrUnavailable)))
+		c.state.Store(gone)
 		c.over(LeftLost)
 	}
 }
@@ -132,16 +133,13 @@ func (c *Channel) post(frames []wsframe.Frame) {
 	}
 }
 
-// end takes a joined channel out of its topic, with the last frames that it
-// gets. It reports whether it was the one to do so: the channel may have ended
-// before.
+// end takes a channel that was joined out of its topic, with the last frames
+// that it gets. It reports whether it was the one to do so: the channel may have
+// ended before, and then the client was told.
 func (c *Channel) end(why LeaveReason, last ...wsframe.Frame) bool {
-	if c.state.Load() != joined {
-		return false
-	}
 	ended := c.session.shared.Hub.Leave(c.topic, c, func() {
-		c.state.Store(gone)
 		c.post(last)
+		c.state.Store(gone) // not before: else the reader might answer what comes behind
 	})
 	if ended {
 		c.over(why)
@@ -156,14 +154,14 @@ func (c *Channel) crash(topic phx.Term) bool {
 }
 
 // kick ends the channel because a backend said so; one that is being joined as
-// soon as it is. It reports whether it does.
+// soon as it is. It reports whether that ends it.
 func (c *Channel) kick() bool {
 	c.doomed.Store(true)
 	switch c.state.Load() {
 	case joining:
 		return true // Joined will see it
 	case joined:
-		return c.doomed.Swap(false) && c.end(LeftKicked, c.version().Close(c.joinRef(), phx.Text(c.topic)))
+		return !c.doomed.Swap(false) || c.end(LeftKicked, c.version().Close(c.joinRef(), phx.Text(c.topic)))
 	}
 	return false
 }
@@ -175,7 +173,7 @@ func (c *Channel) over(why LeaveReason) {
 	if c.extra == nil {
 		return
 	}
-	if c.extra.entered {
+	if c.extra.entered.Load() {
 		c.session.shared.People.Leave(c.topic, c)
 	}
 	if c.extra.admitted.Swap(false) {
@@ -207,14 +205,11 @@ func (c *Channel) release() {
 	}
 }
 
-// told are the errors whose text clients are given.
-var told = []error{
-	channel.ErrOverloaded, channel.ErrTimeout, grant.ErrMissing, grant.ErrInvalid, grant.ErrExpired, grant.ErrTopic,
-}
-
 // reason is what clients are told of an error, which may say more to us.
 func reason(err error) string {
-	for _, e := range told {
+	for _, e := range []error{
+		channel.ErrOverloaded, channel.ErrTimeout, grant.ErrMissing, grant.ErrInvalid, grant.ErrExpired, grant.ErrTopic,
+	} {
 		if errors.Is(err, e) {
 			return e.Error()
 		}

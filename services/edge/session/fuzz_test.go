@@ -5,13 +5,15 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/skein-mesh/skein/pkg/namespace"
+	"github.com/skein-mesh/skein/pkg/phx"
 	"github.com/skein-mesh/skein/pkg/wsframe"
 	"github.com/skein-mesh/skein/services/edge/session"
 )
 
-// FuzzMessage lets a hostile client say anything, one message a line, beside
-// one that only listens. Every answer is JSON, the listener hears broadcasts
-// only, and nothing is left when both are gone.
+// FuzzMessage lets a hostile client of any version say anything, one message a
+// line, beside one that only listens. Every answer is JSON, the listener hears
+// broadcasts only, and nothing is left when both are gone.
 func FuzzMessage(f *testing.F) {
 	const join = `["1","1","t","phx_join",{}]`
 	for _, seed := range []string{
@@ -20,12 +22,23 @@ func FuzzMessage(f *testing.F) {
 		`[null,{},"t","phx_join",null]` + "\n" + `[null,[],"t","phx_join",null]`,
 		join + "\n\x00\x01\x01\x01\x0112te\x00\xff\n" + `["1","2","t","e",{}]`,
 		`["1","1",["t"],"phx_leave",{}]` + "\nnonsense",
+		`["1","1","room:1","phx_join",{}]` + "\n" + `["1","2","room:1","echo",7]` + "\n" + `["1","3","room:1","exit_reply","x"]`,
+		`["1","1","gate","phx_join",{"token":"{'topics':['gate']}"}]` + "\n" + `["1","2","gate","skein:token",{"token":"{'exp':7}"}]`,
+		`["1","1","realtime:r","phx_join",{"config":{"presence":{"key":1}}}]` + "\n" + `["1","2","realtime:r","presence",{"event":"track","payload":{"a":1}}]`,
+		`["1","1","realtime:r","phx_join",null]` + "\n\x03\x01\x01\x0a\x01\x00\x0112realtime:re{}",
 	} {
-		f.Add([]byte(seed))
+		f.Add([]byte(seed), uint8(phx.V2))
 	}
-	f.Fuzz(func(t *testing.T, script []byte) {
-		m := newMesh(t, session.Limits{Channels: 3, Unanswered: 2})
-		hostile, listener := m.client(1), m.client(2)
+	f.Add([]byte(`{"topic":"t","event":"phx_join","payload":{},"ref":"1"}`+"\n"+`{"topic":"t","event":"e","payload":{},"ref":2}`), uint8(phx.V1))
+	f.Fuzz(func(t *testing.T, script []byte, version uint8) {
+		b, p := &backend{}, &people{}
+		m := newMeshOf(t, session.Limits{Channels: 3, Unanswered: 2}, session.Deps{Backend: b, People: p, Tokens: tokens{}},
+			namespace.Namespace{Topics: "*"}, namespace.Namespace{Topics: "gate", Join: namespace.JoinToken},
+			namespace.Namespace{Topics: "realtime:*", Dialect: namespace.DialectSupabase},
+			namespace.Namespace{Topics: "room:*", Join: namespace.JoinHandler, Push: namespace.PushHandler, Handler: "app"})
+		m.world = b.serve
+		hostile := m.clientOf(1, session.Client{Version: phx.Version(version) % phx.Supabase})
+		listener := m.client(2)
 		m.joined(t, listener, "t")
 		for line := range bytes.SplitSeq(script, []byte("\n")) {
 			op := wsframe.Text
@@ -53,5 +66,6 @@ func FuzzMessage(f *testing.F) {
 		if n := m.hub.Stats().Subscribers; n != 0 {
 			t.Fatalf("%d subscribers left", n)
 		}
+		p.balanced(t)
 	})
 }

@@ -93,7 +93,7 @@ func (c *Channel) reply(frames []wsframe.Frame) {
 // settle changes who the channel is. The hub holds it meanwhile.
 func (c *Channel) settle(a PushAnswer) {
 	switch {
-	case !c.extra.entered:
+	case !c.extra.entered.Load():
 	case a.Untrack:
 		c.session.shared.People.Untrack(c.topic, c)
 	case a.Presence != nil:

@@ -176,7 +176,7 @@ func (c *Channel) decided(a JoinAnswer, err error) {
 	}
 	err = c.encodeAnswer(a)
 	switch {
-	case c.state.Load() == gone: // its socket closed meanwhile, or a backend ended it
+	case c.state.Load() == gone: // its socket closed meanwhile
 		c.over(LeftClosed)
 	case err != nil:
 		c.refuseSlowly(c.refusal(reasonJoinCrashed))
@@ -192,7 +192,7 @@ func (c *Channel) decided(a JoinAnswer, err error) {
 func (c *Channel) encodeAnswer(a JoinAnswer) error {
 	r := c.request
 	var err1, err2 error
-	if a.Refused || a.Reply.Data != nil {
+	if a.Refused || a.Reply.Data != nil || a.Reply.Binary {
 		r.reply, err1 = c.encodeReply(c.joinRef(), r.ref, r.topic, a.Reply)
 	}
 	r.pushes, err2 = c.encodePushes(a.Pushes)
@@ -221,7 +221,10 @@ func (c *Channel) Joined(err error) (stays bool) {
 		}
 		return false
 	}
-	if !c.state.CompareAndSwap(joining, joined) {
+	if !c.state.CompareAndSwap(joining, joined) { // its socket closed
+		if r.old != nil && r.old.state.CompareAndSwap(joined, gone) { // c took its seat
+			r.old.over(LeftClosed)
+		}
 		return false
 	}
 	defer s.gate.end(s.conn)
@@ -241,8 +244,8 @@ func (c *Channel) Joined(err error) (stays bool) {
 		r.old.over(LeftReplaced)
 	}
 	if c.doomed.Swap(false) {
-		c.state.Store(gone)
 		s.conn.Send(c.version().Close(c.joinRef(), r.topic))
+		c.state.Store(gone)
 		c.over(LeftKicked)
 		return false
 	}

@@ -160,7 +160,7 @@ func TestPeopleLeave(t *testing.T) {
 			m.settle(a)
 			p.told(t, "enter t 1000 1 {}")
 			var old session.Watcher
-			for old = range p.watchers { //nolint:revive // the only one
+			for old = range p.watchers {
 			}
 			c.end(m, a)
 			m.settle(a)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skein-mesh/skein/pkg/namespace"
+	"github.com/skein-mesh/skein/pkg/phx"
 )
 
 // identify notes who the channel will be in its topic. said is what the handler
@@ -42,7 +43,7 @@ func (c *Channel) enter(p *Person) {
 	if !c.watches() {
 		return
 	}
-	c.extra.entered = true
+	c.extra.entered.Store(true)
 	c.session.shared.People.Enter(c.topic, c, c.ns.Presence.MaxListed, p)
 }
 
@@ -95,8 +96,7 @@ func meta(names []string, params []byte, now time.Time) []byte {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		quoted, _ := json.Marshal(name) // a string always has one
-		b = append(append(append(b, quoted...), ':'), value...)
+		b = append(append(append(b, phx.Text(name)...), ':'), value...)
 	}
 	for _, name := range names {
 		if all, ok := strings.CutSuffix(name, ".*"); ok {

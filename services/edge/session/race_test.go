@@ -75,6 +75,42 @@ func TestConcurrently(t *testing.T) {
 	}
 }
 
+// TestShortLives lets sockets close at any moment of what they began.
+func TestShortLives(t *testing.T) {
+	m, b, people := mixed(t, session.Limits{Channels: 2, Unanswered: 3})
+	m.world = b.serveAt(0)
+	ctx, stop := context.WithCancel(t.Context())
+	var world, readers sync.WaitGroup
+	world.Go(func() { _ = m.hub.Run(ctx) })
+	world.Go(func() { m.answerUntil(ctx) })
+	world.Go(func() { b.decideUntil(ctx) })
+	for i := range 4 {
+		readers.Go(func() {
+			r := rand.New(rand.NewPCG(9, uint64(i)))
+			for life := range 500 {
+				p := newPlayer(m.client(uint64(1000*i+life) + 1))
+				p.script(r, r.IntN(8))
+				for range r.IntN(4) {
+					p.pump()
+					runtime.Gosched()
+				}
+				p.hangUp()
+			}
+		})
+	}
+	readers.Wait()
+	stop()
+	world.Wait()
+	m.settle()
+	if n := m.hub.Stats().Subscribers; n != 0 {
+		t.Errorf("%d subscribers left", n)
+	}
+	people.balanced(t)
+	if n := len(b.ended()); n != int(b.let.Load()) {
+		t.Errorf("the handler let %d channels in, and was told the end of %d", b.let.Load(), n)
+	}
+}
+
 // serveAt answers one question in the given way, see decide.
 func (b *backend) serveAt(how int) func() bool {
 	return func() bool {

@@ -85,7 +85,7 @@ func (s *Session) presence(c *Channel, m phx.Message) {
 	s.shared.Hub.IfSeated(c.topic, c, func() {
 		if p.Event == "track" {
 			c.track(p.Payload)
-		} else if c.extra.entered {
+		} else if c.extra.entered.Load() {
 			people.Untrack(c.topic, c)
 		}
 		s.conn.Send(c.version().OK(c.ref, m.Ref, m.Topic))
@@ -100,10 +100,10 @@ func (c *Channel) track(meta json.RawMessage) {
 	}
 	p := Person{Key: c.extra.realtime.key, Meta: meta}
 	people := c.session.shared.People
-	if c.extra.entered {
+	if c.extra.entered.Load() {
 		people.Track(c.topic, c, p)
 		return
 	}
-	c.extra.entered = true
+	c.extra.entered.Store(true)
 	people.Enter(c.topic, c, c.ns.Presence.MaxListed, &p)
 }

@@ -16,7 +16,7 @@ import (
 const (
 	eventToken        = "skein:token"         // {"token": "..."}
 	eventAccessToken  = "access_token"        // {"access_token": "..."}, of Supabase's realtime-js
-	eventTokenExpired = "skein:token_expired" // {"grace_ms": N}
+	eventTokenExpired = "skein:token_expired" //nolint:gosec // {"grace_ms": N}
 )
 
 // identity is what is known of whose socket it is.
