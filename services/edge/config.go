@@ -47,13 +47,12 @@ type Sockets struct {
 	SocketsPerIP  int           `conf:"sockets-per-ip" usage:"most sockets of one address; 0 for no limit"`
 	Handshake     time.Duration `conf:"handshake-timeout" usage:"how long a connection may take for its request"`
 	ConnectInfo   []string      `conf:"connect-info" usage:"what handlers are told of a socket's request: any of peer_data, x_headers, uri, user_agent, trace_context_headers, sec_websocket_headers, auth_token"`
-	RefuseAfter   int           `conf:"refuse-after" usage:"refusals of one address within 10s after which further ones are answered late; 0 answers all at once"`
-	RefuseDelay   time.Duration `conf:"refuse-delay" usage:"how late those are answered, so that clients without backoff have one"`
 	JoinRefusal   time.Duration `conf:"join-refusal-delay" usage:"how late a refused join is answered"`
 	Engine        string        `conf:"engine" usage:"how sockets are held: auto for epoll where it is possible, or portable"`
 	Writer        string        `conf:"writer" usage:"how the epoll engine writes: auto for io_uring where kernel and container allow it, write for write(2), or uring to be warned when it has to be write(2)"`
 	Loops         int           `conf:"loops" usage:"epoll loops; 0 for one for each two processors"`
 
+	admit.Slowness
 	TokenGrace       time.Duration `conf:"token-grace" usage:"how long a channel goes on after its token expired, so that the client can push a fresh one"`
 	PresenceInterval time.Duration `conf:"presence-interval" usage:"least time between two presence_diff of a topic"`
 	token.Config
@@ -69,6 +68,8 @@ type Draining struct {
 // Default works on one machine, beside a router with its defaults.
 func Default() Config {
 	limits, mount, sessions := socket.Defaults(), socket.DefaultMount(), session.DefaultLimits()
+	var admission admit.Config
+	admission.SetDefaults()
 	return Config{
 		Listen:      "127.0.0.1:4000",
 		Admin:       "127.0.0.1:4001",
@@ -77,8 +78,7 @@ func Default() Config {
 		UplinkBytes: 16 << 20,
 		Sockets: Sockets{
 			MountOptions: MountOptions{
-				CheckOrigin:     []string{admit.OriginOwn},
-				Connect:         admit.ConnectOpen,
+				Config:          admission,
 				LongPollWindow:  longpoll.Defaults().Window,
 				MaxFrameSize:    mount.FrameBytes,
 				MaxMessageSize:  mount.MessageBytes,
@@ -91,8 +91,7 @@ func Default() Config {
 			MaxUnanswered:    sessions.Unanswered,
 			Handshake:        limits.Handshake,
 			ConnectInfo:      callout.Parts(),
-			RefuseAfter:      admit.DefaultRefuseAfter,
-			RefuseDelay:      admit.DefaultRefuseDelay,
+			Slowness:         admit.DefaultSlowness(),
 			Engine:           string(socket.Auto),
 			Writer:           string(socket.AutoWriter),
 			TokenGrace:       sessions.Grace,
@@ -131,7 +130,7 @@ func (c Config) Validate() error {
 	}
 	check(c.UplinkBytes >= 1<<20, "uplink-bytes: must be at least %d, got %d", 1<<20, c.UplinkBytes)
 	c.Sockets.validate(check)
-	errs = append(errs, c.validateMounts(check), c.Draining.validate(), c.Sockets.Config.Validate(), c.Settings.Validate(), c.Config.Validate())
+	errs = append(errs, c.validateMounts(check), c.Draining.validate(), c.Slowness.Validate(), c.Sockets.Config.Validate(), c.Settings.Validate(), c.Config.Validate())
 	return errors.Join(errs...)
 }
 
@@ -146,8 +145,7 @@ func (c Config) validateMounts(check func(ok bool, format string, args ...any)) 
 		}
 	}
 	for _, m := range c.mounts() {
-		asks := m.Connect == admit.ConnectHandler || slices.Contains(m.CheckOrigin, admit.OriginHandler)
-		check(!asks || c.ConnectHandler != "", "mount %q: it asks a handler: connect-handler says which", m.Path)
+		check(!m.AsksHandler() || c.ConnectHandler != "", "mount %q: it asks a handler: connect-handler says which", m.Path)
 		check(m.Connect != admit.ConnectToken || c.Sockets.Config.Enabled(), "mount %q: it wants tokens: token-keys or token-jwks is needed to check them", m.Path)
 	}
 	return errors.Join(errs...)
@@ -162,8 +160,6 @@ func (s Sockets) validate(check func(ok bool, format string, args ...any)) {
 	for _, part := range s.ConnectInfo {
 		check(slices.Contains(callout.Parts(), part), "connect-info: %q is none of %s", part, strings.Join(callout.Parts(), ", "))
 	}
-	check(s.RefuseAfter >= 0, "refuse-after: must not be negative, got %d", s.RefuseAfter)
-	check(s.RefuseDelay >= 0, "refuse-delay: must not be negative, got %s", s.RefuseDelay)
 	check(s.JoinRefusal >= 0, "join-refusal-delay: must not be negative, got %s", s.JoinRefusal)
 	check(s.TokenGrace >= 0, "token-grace: must not be negative, got %s", s.TokenGrace)
 	check(s.PresenceInterval > 0, "presence-interval: must be positive, got %s", s.PresenceInterval)

@@ -19,6 +19,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/token"
 	"github.com/skein-mesh/skein/pkg/version"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
+	"github.com/skein-mesh/skein/services/edge/admit"
 	"github.com/skein-mesh/skein/services/edge/callout"
 	"github.com/skein-mesh/skein/services/edge/hub"
 	"github.com/skein-mesh/skein/services/edge/people"
@@ -45,6 +46,7 @@ type Edge struct {
 	deps        Deps
 	incarnation uint64
 	addresses   *socket.Addresses
+	refusals    *admit.Refusals
 	hub         *hub.Hub
 	uplink      *uplink.Uplink
 	callout     *callout.Callout
@@ -64,7 +66,10 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 	if cfg.ID == "" {
 		cfg.ID = cluster.NewID()
 	}
-	e := &Edge{cfg: cfg, deps: deps, incarnation: cluster.NewIncarnation(), addresses: socket.NewAddresses(cfg.SocketsPerIP)}
+	e := &Edge{
+		cfg: cfg, deps: deps, incarnation: cluster.NewIncarnation(),
+		addresses: socket.NewAddresses(cfg.SocketsPerIP), refusals: admit.NewRefusals(cfg.Slowness),
+	}
 	if err := e.newParts(); err != nil {
 		return nil, err
 	}

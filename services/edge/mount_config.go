@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/skein-mesh/skein/services/edge/admit"
@@ -14,8 +14,8 @@ import (
 // MountOptions are what a place for sockets allows. Zero, in one of
 // [Config.Mounts], takes what the option of the same name says for all.
 type MountOptions struct {
-	CheckOrigin     []string      `conf:"check-origin" usage:"origins of pages that may connect: own for the host they ask for, conn for scheme, host and port they ask for, handler to ask the connect handler, off for all, or a list such as https://example.com,//*.example.org"`
-	Connect         string        `conf:"connect" usage:"who may open a socket: open for everybody, token for who has a valid one, handler for whom the connect handler lets in"`
+	admit.Config
+
 	Compress        bool          `conf:"compress" usage:"compress messages of clients that offer permessage-deflate"`
 	Subprotocols    []string      `conf:"subprotocols" usage:"WebSocket subprotocols; a client that offers some must offer one of these; empty to ignore what it offers"`
 	WebSocketOnly   bool          `conf:"websocket-only" usage:"do not serve long-poll"`
@@ -34,6 +34,9 @@ type Mount struct {
 	MountOptions
 }
 
+// SetDefaults fills nothing: what is left out is taken from the options for all.
+func (m *Mount) SetDefaults() {}
+
 // mount is the default one, at [socket.DefaultPath].
 func (s Sockets) mount() Mount { return Mount{Path: socket.DefaultPath, MountOptions: s.MountOptions} }
 
@@ -41,6 +44,8 @@ func (s Sockets) mount() Mount { return Mount{Path: socket.DefaultPath, MountOpt
 func (m Mount) inherit(all MountOptions) Mount {
 	m.CheckOrigin = orList(m.CheckOrigin, all.CheckOrigin)
 	m.Connect = cmp.Or(m.Connect, all.Connect)
+	m.TokenParam = cmp.Or(m.TokenParam, all.TokenParam)
+	m.FilterParams = orList(m.FilterParams, all.FilterParams)
 	m.Compress = m.Compress || all.Compress
 	m.Subprotocols = orList(m.Subprotocols, all.Subprotocols)
 	m.WebSocketOnly = m.WebSocketOnly || all.WebSocketOnly
@@ -98,10 +103,11 @@ func (m Mount) validate() error {
 	if err := socket.CheckPath(m.Path); err != nil {
 		check(false, "%v", err)
 	}
-	if _, err := admit.ParseOrigins(m.CheckOrigin); err != nil {
-		check(false, "check-origin: %v", err)
+	if err := m.Config.Validate(); err != nil {
+		for problem := range strings.SplitSeq(err.Error(), "\n") {
+			check(false, "%s", problem)
+		}
 	}
-	check(slices.Contains(admit.Connects(), m.Connect), "connect: %q is none of open, token and handler", m.Connect)
 	check(m.LongPollWindow >= minTimeout, "longpoll-window: must be at least %s, got %s", minTimeout, m.LongPollWindow)
 	for _, size := range []struct {
 		name  string

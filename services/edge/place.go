@@ -29,7 +29,10 @@ func (e *Edge) newPlace(m Mount, names *namespace.Set) (*place, error) {
 	tel := e.deps.Telemetry
 	p := &place{Mount: m}
 	var err error
-	if p.gate, err = e.newGate(m); err != nil {
+	p.gate, err = admit.New(m.Config, admit.Deps{
+		Mount: m.Path, Tokens: e.tokens, Backend: asked{e.callout}, Refusals: e.refusals, Log: tel.Log, Meter: tel.Meter,
+	})
+	if err != nil {
 		return nil, err
 	}
 	p.sessions, err = session.NewShared(session.Deps{
