@@ -134,15 +134,15 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// validateMounts reports the options for all, and each mount as if these were the
+// defaults: what it inherits is reported once.
 func (c Config) validateMounts(check func(ok bool, format string, args ...any)) error {
-	errs := []error{c.Sockets.mount().validate()}
+	errs := []error{c.Sockets.mount().validate("")}
 	seen := map[string]bool{}
 	for _, m := range c.Mounts {
 		check(!seen[m.Path], "mounts: %q is given twice", m.Path)
 		seen[m.Path] = true
-		if m = m.inherit(c.MountOptions); m.Path != socket.DefaultPath {
-			errs = append(errs, m.validate())
-		}
+		errs = append(errs, m.inherit(Default().MountOptions).validate(fmt.Sprintf("mount %q: ", m.Path)))
 	}
 	for _, m := range c.mounts() {
 		check(!m.AsksHandler() || c.ConnectHandler != "", "mount %q: it asks a handler: connect-handler says which", m.Path)

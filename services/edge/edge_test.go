@@ -22,7 +22,9 @@ func TestEveryProblemIsReported(t *testing.T) {
 	cfg := Default()
 	cfg.ID, cfg.Listen, cfg.Admin, cfg.Agent = "a b", "", "x", "y"
 	cfg.Routers, cfg.UplinkBytes = []string{""}, 1
-	cfg.Sockets = Sockets{CheckOrigin: []string{"x y"}, SocketsPerIP: -1, Loops: -1, Engine: "steam", Writer: "quill"}
+	cfg.Sockets = Sockets{SocketsPerIP: -1, Loops: -1, Engine: "steam", Writer: "quill"}
+	cfg.CheckOrigin, cfg.Connect = []string{"x y"}, "sometimes"
+	cfg.Mounts = []Mount{{Path: "here"}, {Path: "/twice"}, {Path: "/twice"}}
 	cfg.Draining = Draining{Delay: -1}
 	cfg.TraceRatio = 2
 	err := cfg.Validate()
@@ -32,6 +34,7 @@ func TestEveryProblemIsReported(t *testing.T) {
 	for _, name := range []string{
 		"id", "listen", "admin", "agent", "routers", "uplink-bytes", "outbox-bytes", "send-buffer", "max-frame-size", "max-joins",
 		"max-unanswered", "sockets-per-ip", "timeout", "handshake-timeout", "loops", "engine", "writer", "check-origin", "drain-delay", "trace-ratio",
+		"connect", "mounts", `mount "here"`, "longpoll-window", "max-fragmented-message-size",
 	} {
 		if !strings.Contains("\n"+err.Error(), "\n"+name+":") {
 			t.Errorf("%s is missing in\n%v", name, err)

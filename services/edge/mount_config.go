@@ -87,14 +87,9 @@ const (
 	minFrameBytes = 1 << 10
 )
 
-// validate reports everything that is wrong with a mount. The options for all
-// are reported without its path.
-func (m Mount) validate() error {
+// validate reports everything that is wrong with a mount, each behind prefix.
+func (m Mount) validate(prefix string) error {
 	var errs []error
-	prefix := ""
-	if m.Path != socket.DefaultPath {
-		prefix = fmt.Sprintf("mount %q: ", m.Path)
-	}
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
 			errs = append(errs, fmt.Errorf(prefix+format, args...))
