@@ -47,7 +47,7 @@ type Channel struct {
 // extra is what channels have whose namespace has more than relayed pushes.
 type extra struct {
 	grant    atomic.Pointer[grant.Grant] // that let it in, or the one that replaced it; nil for none
-	admitted atomic.Bool                 // the handler let it in, and was not told its end
+	admitted atomic.Bool                 // the handler let it in, or may be asked of it, and was not told its end
 	hurried  atomic.Bool                 // its successor waited too long: no more pushes are handed to the handler
 	entered  atomic.Bool                 // people know it; set while the hub holds it in its topic
 	warned   *grant.Grant                // the client knows that it expired; guarded by the session's lock

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/skein-mesh/skein/pkg/channel"
+	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/pkg/wsframe"
 	"github.com/skein-mesh/skein/services/edge/session"
 )
@@ -47,6 +48,23 @@ func TestHandlerHearsTheEnd(t *testing.T) {
 				t.Errorf("told %q of what was over", got)
 			}
 		})
+	}
+}
+
+// So is one that only answers pushes.
+func TestHandlerOfPushesHearsTheEnd(t *testing.T) {
+	b := &backend{}
+	m := newMeshOf(t, session.DefaultLimits(), session.Deps{Backend: b},
+		namespace.Namespace{Topics: "*", Push: namespace.PushHandler, Handler: "app"})
+	m.world = b.serve
+	a := m.client(1)
+	m.joined(t, a, "t")
+	a.text(`["5","5","t","phx_join",{}]`)
+	a.text(`["5","6","t","phx_leave",{}]`)
+	m.settle(a)
+	a.got(t, ok("5", "5", "t"), `["1","1","t","phx_close",{}]`, ok("5", "6", "t"), `["5","5","t","phx_close",{}]`)
+	if got := b.ended(); !slices.Equal(got, []string{"t 1 2", "t 5 0"}) {
+		t.Errorf("told %q", got)
 	}
 }
 

@@ -240,6 +240,9 @@ func (c *Channel) Joined(err error) (stays bool) {
 	}
 	c.post(r.pushes)
 	c.enter(r.person)
+	if c.ns.AsksHandler() { // also if it was not asked about the join
+		c.extra.admitted.Store(true)
+	}
 	if replaced { // behind enter: somebody who joins again was never away
 		r.old.over(LeftReplaced)
 	}
