@@ -193,7 +193,7 @@ func (c Config) limits() socket.Limits {
 	l := socket.Defaults()
 	l.OutboxBytes, l.SendBuffer, l.Handshake = c.OutboxBytes, c.SendBuffer, c.Handshake
 	for _, m := range c.mounts() {
-		l.BodyBytes = max(l.BodyBytes, m.MaxFrameSize)
+		l.BodyBytes = max(l.BodyBytes, m.MaxMessageSize)
 	}
 	// Zero means the default there and "at once" here.
 	l.Drain, l.CloseWait = max(c.Spread, 1), max(c.Wait, 1)

@@ -20,8 +20,8 @@ type MountOptions struct {
 	Subprotocols    []string      `conf:"subprotocols" usage:"WebSocket subprotocols; a client that offers some must offer one of these; empty to ignore what it offers"`
 	WebSocketOnly   bool          `conf:"websocket-only" usage:"do not serve long-poll"`
 	LongPollWindow  time.Duration `conf:"longpoll-window" usage:"how long a long-poll request waits for messages"`
-	MaxFrameSize    int           `conf:"max-frame-size" usage:"most bytes of one frame of a client with its header, and of one long-poll request; a larger one is closed with 1009"`
-	MaxMessageSize  int           `conf:"max-fragmented-message-size" usage:"most bytes of one message of a client over all its fragments, inflated; a larger one is closed with 1009"`
+	MaxFrameSize    int           `conf:"max-frame-size" usage:"most bytes of one frame of a client with its header; a larger one is closed with 1009"`
+	MaxMessageSize  int           `conf:"max-fragmented-message-size" usage:"most bytes of one message of a client over all its fragments, inflated, and of one long-poll request; a larger one is closed with 1009"`
 	Timeout         time.Duration `conf:"timeout" usage:"how long a socket may be silent; clients send a heartbeat each 30s, so less disconnects quiet ones"`
 	MaxJoins        int           `conf:"max-joins" usage:"most channels joined at once on one socket"`
 	PushesPerSecond int           `conf:"pushes-per-second" usage:"most messages a second of one socket, twice that in a burst; one that sends more is read more slowly"`

@@ -52,7 +52,7 @@ func (e *Edge) newPlace(m Mount, names *namespace.Set) (*place, error) {
 		Addresses: e.addresses,
 		Router:    func() (grpc.ClientConnInterface, bool) { return e.callout.Router() },
 		Limits: longpoll.Limits{
-			Window: m.LongPollWindow, OutboxBytes: e.cfg.OutboxBytes, BodyBytes: m.MaxFrameSize, Drain: max(e.cfg.Spread, 1),
+			Window: m.LongPollWindow, OutboxBytes: e.cfg.OutboxBytes, BodyBytes: m.MaxMessageSize, Drain: max(e.cfg.Spread, 1),
 		},
 		Log:   tel.Log,
 		Meter: tel.Meter,

@@ -52,7 +52,7 @@ func (*app) Connect(_ context.Context, r *handlerv1.ConnectRequest) (*handlerv1.
 	case params["refuse"] == "rate" || params["ratelimit"] == "true":
 		return &handlerv1.ConnectResponse{Refusal: &handlerv1.Refusal{HttpStatus: 429, Reason: "rate limited"}}, nil
 	case params["refuse"] != "" || params["reject"] == "true":
-		return &handlerv1.ConnectResponse{Refusal: &handlerv1.Refusal{Reason: "refused"}}, nil
+		return &handlerv1.ConnectResponse{Refusal: &handlerv1.Refusal{}}, nil
 	}
 	a := assigns{Mount: info.GetMount(), Transport: info.GetTransport(), Token: info.GetAuthToken()}
 	if strings.HasPrefix(a.Mount, "/ws/connect_info") {

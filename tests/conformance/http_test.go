@@ -59,9 +59,9 @@ func (p *player) upgrade(s *step) {
 	if conn == nil {
 		return
 	}
-	version := "2"
+	version := "2.0.0"
 	if !strings.Contains(s.text, "vsn=2") {
-		version = "1"
+		version = "1.0.0"
 	}
 	p.adopt(s.who, conn, version)
 }
