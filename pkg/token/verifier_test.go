@@ -24,6 +24,7 @@ func TestWithoutAnyKeyEveryTokenIsInvalid(t *testing.T) {
 	v := inert(t, Default(), nil) // not even Run is needed
 	expect(t, verify(v, ""), grant.ErrMissing)
 	expect(t, verify(v, pairs()["HS256"].sign(t, "", nil)), grant.ErrInvalid)
+	expect(t, verify(v, pairs()["HS256"].sign(t, "1", nil)), grant.ErrInvalid)
 	expect(t, verify(v, "rubbish"), grant.ErrInvalid)
 }
 

@@ -124,7 +124,7 @@ func newRoot(a *app) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd.CommandPath(), err} })
 	root.AddCommand(
-		a.devCommand(), a.membersCommand(), a.topCommand(), a.topicCommand(), a.publishCommand(), a.tailCommand(), a.benchCommand(), a.configCommand(), a.versionCommand(),
+		a.devCommand(), a.membersCommand(), a.topCommand(), a.topicCommand(), a.publishCommand(), a.tailCommand(), a.benchCommand(), a.tokenCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root
 }
