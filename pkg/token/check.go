@@ -50,8 +50,9 @@ func (o outcome) sentinel() error {
 		return grant.ErrExpired
 	case undecided:
 		return grant.ErrUnavailable
+	default:
+		return grant.ErrInvalid
 	}
-	return grant.ErrInvalid
 }
 
 // verdict is an outcome with its detail, which is for logs only.
@@ -91,7 +92,7 @@ type rules struct {
 
 func newRules(c Config) rules {
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods(slices.Concat(methodsHMAC, methodsRSA, []string{"ES256", "ES384", "ES512"}, methodsEd25519)),
+		jwt.WithValidMethods(slices.Concat(methodsHMAC(), methodsRSA(), []string{"ES256", "ES384", "ES512"}, methodsEd25519())),
 		jwt.WithLeeway(c.Leeway), jwt.WithIssuedAt(), jwt.WithStrictDecoding(),
 	}
 	if c.Issuer != "" {

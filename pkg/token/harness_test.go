@@ -53,26 +53,26 @@ var pairs = sync.OnceValue(func() map[string]pair {
 	return all
 })
 
-func (p pair) sign(t testing.TB, id string, claims map[string]any) string {
-	t.Helper()
+func (p pair) sign(tb testing.TB, id string, claims map[string]any) string {
+	tb.Helper()
 	if claims == nil {
 		claims = map[string]any{}
 	}
 	text, err := p.signer.Sign(claims, id)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return text
 }
 
 // set is the keys of a file.
-func set(t testing.TB, files ...[]byte) *keySet {
-	t.Helper()
+func set(tb testing.TB, files ...[]byte) *keySet {
+	tb.Helper()
 	var all []*key
 	for _, f := range files {
 		keys, err := readKeys(f)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		all = append(all, keys...)
 	}
@@ -80,35 +80,35 @@ func set(t testing.TB, files ...[]byte) *keySet {
 }
 
 // jwks is the set of the public halves, by key id.
-func jwks(t testing.TB, keys map[string]pair) []byte {
-	t.Helper()
+func jwks(tb testing.TB, keys map[string]pair) []byte {
+	tb.Helper()
 	set := jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{}}
 	for id, p := range keys {
 		read, err := readKeys(p.public)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		jwk, err := jwkset.NewJWKFromKey(read[0].material, jwkset.JWKOptions{
 			Marshal: jwkset.JWKMarshalOptions{Private: true}, Metadata: jwkset.JWKMetadataOptions{KID: id, USE: jwkset.UseSig},
 		})
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		set.Keys = append(set.Keys, jwk.Marshal())
 	}
 	text, err := json.Marshal(set)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return text
 }
 
 // write makes a file that the test may change.
-func write(t testing.TB, text []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "key")
+func write(tb testing.TB, text []byte) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "key")
 	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
@@ -159,11 +159,11 @@ func start(t *testing.T, c Config, e *endpoint) *Verifier {
 	return v
 }
 
-func inert(t testing.TB, c Config, e *endpoint) *Verifier {
-	t.Helper()
+func inert(tb testing.TB, c Config, e *endpoint) *Verifier {
+	tb.Helper()
 	v, err := New(c, slog.New(slog.DiscardHandler), noop.Meter{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if e != nil {
 		v.client.Transport = e

@@ -51,11 +51,9 @@ func (k *key) verifies(method string) bool { return slices.Contains(k.methods, m
 
 // The algorithms of each kind of key. No name stands in two of them, so that a
 // token cannot choose to have one kind of key taken for another.
-var ( //nolint:gochecknoglobals // never written
-	methodsHMAC    = []string{"HS256", "HS384", "HS512"}
-	methodsRSA     = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
-	methodsEd25519 = []string{"EdDSA"}
-)
+func methodsHMAC() []string    { return []string{"HS256", "HS384", "HS512"} }
+func methodsRSA() []string     { return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"} }
+func methodsEd25519() []string { return []string{"EdDSA"} }
 
 // methodsOf returns the algorithms of a public key or a secret.
 func methodsOf(material any) ([]string, error) {
@@ -64,12 +62,12 @@ func methodsOf(material any) ([]string, error) {
 		if len(m) < minSecretBytes {
 			return nil, fmt.Errorf("a secret of %d bytes is too weak: at least %d are needed", len(m), minSecretBytes)
 		}
-		return methodsHMAC, nil
+		return methodsHMAC(), nil
 	case *rsa.PublicKey:
 		if bits := m.N.BitLen(); bits < minRSABits {
 			return nil, fmt.Errorf("an RSA key of %d bits is too weak: at least %d are needed", bits, minRSABits)
 		}
-		return methodsRSA, nil
+		return methodsRSA(), nil
 	case *ecdsa.PublicKey:
 		switch m.Curve {
 		case elliptic.P256():
@@ -81,7 +79,7 @@ func methodsOf(material any) ([]string, error) {
 		}
 		return nil, fmt.Errorf("curve %s is not supported: P-256, P-384 and P-521 are", m.Curve.Params().Name)
 	case ed25519.PublicKey:
-		return methodsEd25519, nil
+		return methodsEd25519(), nil
 	}
 	return nil, fmt.Errorf("a key of type %T is not supported: secrets, RSA, ECDSA and Ed25519 are", material)
 }

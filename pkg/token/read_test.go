@@ -58,15 +58,15 @@ func TestKeyFilesOfEveryKind(t *testing.T) {
 		{"PKIX", block("PUBLIC KEY", der(x509.MarshalPKIXPublicKey(&ec.PublicKey))), "ES384", false},
 		{"PKCS #1", block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&r.PublicKey)), "RS256", false},
 		{"certificate", block("CERTIFICATE", certificate(ec)), "ES384", false},
-		{"two", slices.Concat([]byte("comment\n"), block("CERTIFICATE", certificate(ec)), block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&r.PublicKey))), "ES384 RS256", false},
+		{"two", slices.Concat([]byte("comment\n"), block("CERTIFICATE", certificate(ec)), block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&r.PublicKey))), "ES384,RS256", false},
 		{"PKCS #8", block("PRIVATE KEY", der(x509.MarshalPKCS8PrivateKey(r))), "RS256", true},
 		{"RSA", block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(r)), "RS256", true},
 		{"EC", slices.Concat(block("EC PARAMETERS", []byte{1}), block("EC PRIVATE KEY", der(x509.MarshalECPrivateKey(ec)))), "ES384", true},
 		{"words", append(secret, '\n'), "HS256", false},
 		{"bytes", append([]byte{0}, secret...), "HS256", false},
-		{"base64", []byte(base64.StdEncoding.EncodeToString(secret)), "HS256 HS256", false},
-		{"base64url", []byte(base64.RawURLEncoding.EncodeToString(secret) + "\r\n"), "HS256 HS256", false},
-		{"hex", []byte(hex.EncodeToString(secret)), "HS256 HS256", false}, // is base64 as well
+		{"base64", []byte(base64.StdEncoding.EncodeToString(secret)), "HS256,HS256", false},
+		{"base64url", []byte(base64.RawURLEncoding.EncodeToString(secret) + "\r\n"), "HS256,HS256", false},
+		{"hex", []byte(hex.EncodeToString(secret)), "HS256,HS256", false}, // is base64 as well
 		{"JWKS", jwks(t, map[string]pair{"1": pairs()["PS256"]}), "RS256", false},
 		{"JWK of one algorithm", []byte(`{"kty":"oct","alg":"HS512","k":"` + base64.RawURLEncoding.EncodeToString(secret) + `"}`), "HS512", false},
 		{"JWKS with a key that encrypts", []byte(`{"keys":[{"kty":"RSA","use":"enc"},{"kty":"EC","key_ops":["deriveBits"]},` +
@@ -79,7 +79,7 @@ func TestKeyFilesOfEveryKind(t *testing.T) {
 			methods = append(methods, k.methods[0])
 			private = private || k.asymmetricPrivate()
 		}
-		if err != nil || strings.Join(methods, " ") != c.methods || private != c.private {
+		if err != nil || strings.Join(methods, ",") != c.methods || private != c.private {
 			t.Errorf("%s: %v, private %v, %v", c.name, methods, private, err)
 		}
 	}

@@ -143,6 +143,8 @@ func (v *Verifier) park(p parked, checked *keySet) (parking, error) {
 	defer v.mu.Unlock()
 	recent := !v.tried.IsZero() && time.Since(v.tried) < MinRefetch
 	switch {
+	case !v.config.Enabled():
+		return final, nil
 	case v.keys.Load() != checked:
 		return again, nil
 	case v.phase == stopped:

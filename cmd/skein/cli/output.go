@@ -47,9 +47,15 @@ func printTable(w io.Writer, header []string, rows [][]any) {
 // it started in milliseconds.
 func ago(incarnation uint64, now time.Time) string {
 	d := now.Sub(time.UnixMilli(int64(incarnation))) //nolint:gosec // a time
-	switch {
-	case incarnation == 0 || d < 0 || d > 20*365*24*time.Hour:
+	if incarnation == 0 || d < 0 || d > 20*365*24*time.Hour {
 		return "-" // not a time
+	}
+	return span(d)
+}
+
+// span is a duration that is not negative, in two units at most.
+func span(d time.Duration) string {
+	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	case d < time.Hour:
