@@ -112,11 +112,11 @@ func (n *Namespace) Validate() error {
 	check(!needs || n.Handler != "", "handler: a gRPC target is required, since join, push or presence ask it")
 	check(needs || n.Handler == "", "handler: nothing asks it: set join or push to handler")
 	check(n.Timeout > 0, "timeout: must be positive, got %s", n.Timeout)
-	errs = append(errs, n.Presence.validate(check))
+	n.Presence.validate(check)
 	return errors.Join(errs...)
 }
 
-func (p Presence) validate(check func(ok bool, format string, args ...any)) error {
+func (p Presence) validate(check func(ok bool, format string, args ...any)) {
 	name, claims := strings.CutPrefix(p.Key, KeyClaims)
 	if !claims {
 		name, _ = strings.CutPrefix(p.Key, KeyParams)
@@ -124,7 +124,6 @@ func (p Presence) validate(check func(ok bool, format string, args ...any)) erro
 	known := p.Key == "" || p.Key == KeyHandler || name != p.Key && name != ""
 	check(known, "presence.key: %q is none of claims.NAME, params.NAME and handler", p.Key)
 	check(p.MaxListed > 0, "presence.max_listed: must be positive, got %d", p.MaxListed)
-	return nil
 }
 
 // Set finds the namespace of a topic. It is immutable: any number of goroutines

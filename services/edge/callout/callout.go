@@ -191,7 +191,7 @@ func (c *Callout) Join(ns *namespace.Namespace, who session.Caller, params sessi
 }
 
 // Push implements [session.Backend].
-func (c *Callout) Push(
+func (c *Callout) Push( //nolint:revive // the interface has that many arguments
 	ns *namespace.Namespace, who session.Caller, event, ref string, p session.Payload, done func(session.PushAnswer, error),
 ) {
 	req := &handlerv1.PushRequest{Caller: c.caller(who), Event: clean(event), Ref: clean(ref), Payload: payloadTo(p)}

@@ -26,7 +26,7 @@ const attempts = 2
 // ask makes a call at the owner of a topic, or without a topic at any router,
 // and at one other if the first certainly did not pass it on to the backend.
 func ask[Req, Resp any](ctx context.Context, r *routers, topic string, req *Req, call method[Req, Resp]) (*Resp, error) {
-	err := error(status.Error(codes.Unavailable, "no router is known"))
+	err := status.Error(codes.Unavailable, "no router is known")
 	for _, m := range r.candidates(topic) {
 		var resp *Resp
 		var passed bool
