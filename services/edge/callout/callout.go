@@ -126,7 +126,7 @@ func New(cfg Config, deps Deps) (*Callout, error) {
 	}
 	c.routers = newRouters(deps.Routers, deps.Dial)
 	c.life, c.end = context.WithCancel(context.Background()) //nolint:forbidigo // Run ends it
-	c.connect = &lane{limit: cfg.Calls, room: cfg.WaitBytes, start: c.workers.Go}
+	c.connect = &lane{limit: cfg.Calls, room: cfg.WaitBytes, workers: &c.workers}
 	return c, nil
 }
 
@@ -176,8 +176,8 @@ func (c *Callout) space(ns *namespace.Namespace) *space {
 	s := c.spaces[ns.Topics]
 	if s == nil {
 		s = &space{
-			calls:  &lane{limit: c.cfg.Calls, room: c.cfg.WaitBytes, start: c.workers.Go, closed: c.closed},
-			leaves: &lane{limit: leaveCalls, room: leaveWaitBytes, start: c.workers.Go, closed: c.closed},
+			calls:  &lane{limit: c.cfg.Calls, room: c.cfg.WaitBytes, workers: &c.workers, closed: c.closed},
+			leaves: &lane{limit: leaveCalls, room: leaveWaitBytes, workers: &c.workers, closed: c.closed},
 		}
 		c.spaces[ns.Topics] = s
 	}
