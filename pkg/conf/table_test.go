@@ -71,6 +71,7 @@ func TestTableFromEverySource(t *testing.T) {
 		{Name: "b", Colour: "grey", Fade: time.Second},
 	}
 	yaml := "[{name: a, colour: red, fade: 1m, bright: true, tint: {names: [x, y], depth: 3}}, {name: b}]"
+	first, _, _ := strings.Cut(yaml, ", {name: b")
 	json := `[{"name":"a","colour":"red","fade":"1m","bright":true,"tint_names":["x","y"],"tint_depth":3},{"name":"b"}]`
 	block := "shades:\n  - name: a\n    colour: red\n    fade: 1m\n    bright: true\n    tint:\n      names: x, y\n      depth: 3\n  - name: b\n"
 	alias := "plain: [&p {n: 1}, *p]\n" + block
@@ -80,7 +81,7 @@ func TestTableFromEverySource(t *testing.T) {
 	}{
 		"flag":           {args: []string{"--shades", yaml}},
 		"flag, JSON":     {args: []string{"--shades=" + json}},
-		"flags":          {args: []string{"--shades=" + yaml[:strings.Index(yaml, ", {name: b")] + "]", "--shades=[{name: b}]"}},
+		"flags":          {args: []string{"--shades=" + first + "]", "--shades=[{name: b}]"}},
 		"environment":    {env: []string{"SKEIN_SHADES=" + yaml}},
 		"file":           {file: block},
 		"flow in a file": {file: "shades: " + yaml},

@@ -126,7 +126,7 @@ func New(cfg Config, deps Deps) (*Callout, error) {
 	}
 	c.routers = newRouters(deps.Routers, deps.Dial)
 	c.life, c.end = context.WithCancel(context.Background()) //nolint:forbidigo // Run ends it
-	c.connect = &lane{limit: cfg.Calls, room: cfg.WaitBytes, start: c.workers.Go}
+	c.connect = &lane{limit: cfg.Calls, room: cfg.WaitBytes, workers: &c.workers}
 	return c, nil
 }
 
@@ -176,8 +176,8 @@ func (c *Callout) space(ns *namespace.Namespace) *space {
 	s := c.spaces[ns.Topics]
 	if s == nil {
 		s = &space{
-			calls:  &lane{limit: c.cfg.Calls, room: c.cfg.WaitBytes, start: c.workers.Go, closed: c.closed},
-			leaves: &lane{limit: leaveCalls, room: leaveWaitBytes, start: c.workers.Go, closed: c.closed},
+			calls:  &lane{limit: c.cfg.Calls, room: c.cfg.WaitBytes, workers: &c.workers, closed: c.closed},
+			leaves: &lane{limit: leaveCalls, room: leaveWaitBytes, workers: &c.workers, closed: c.closed},
 		}
 		c.spaces[ns.Topics] = s
 	}
@@ -191,7 +191,7 @@ func (c *Callout) Join(ns *namespace.Namespace, who session.Caller, params sessi
 }
 
 // Push implements [session.Backend].
-func (c *Callout) Push(
+func (c *Callout) Push( //nolint:revive // the interface has that many arguments
 	ns *namespace.Namespace, who session.Caller, event, ref string, p session.Payload, done func(session.PushAnswer, error),
 ) {
 	req := &handlerv1.PushRequest{Caller: c.caller(who), Event: clean(event), Ref: clean(ref), Payload: payloadTo(p)}
@@ -242,7 +242,7 @@ func (c *Callout) order(method string, ns *namespace.Namespace, who session.Call
 
 // send makes a call when it is its turn, and calls done with the answer or one
 // of the errors that [session.Backend] names.
-func send[Req, Resp any](c *Callout, o order, req *Req, call rpc[Req, Resp], done func(*Resp, error)) {
+func send[Req, Resp any](c *Callout, o order, req *Req, call method[Req, Resp], done func(*Resp, error)) {
 	watch := c.metrics.begin(c.life, o)
 	err := o.lane.run(o.cost, func() {
 		watch.starts()

@@ -66,13 +66,13 @@ func (c *Callout) CheckOrigin(ctx context.Context, r *handshake.Request) (bool, 
 }
 
 // await makes a call about a socket and waits for its answer.
-func await[Req, Resp any](ctx context.Context, c *Callout, method string, req *Req, call rpc[Req, Resp]) (*Resp, error) {
+func await[Req, Resp any](ctx context.Context, c *Callout, name string, req *Req, call method[Req, Resp]) (*Resp, error) {
 	type result struct {
 		resp *Resp
 		err  error
 	}
 	came := make(chan result, 1)
-	o := order{method: method, lane: c.connect, ctx: ctx, deadline: time.Now().Add(c.cfg.ConnectTimeout), cost: requestCost}
+	o := order{method: name, lane: c.connect, ctx: ctx, deadline: time.Now().Add(c.cfg.ConnectTimeout), cost: requestCost}
 	send(c, o, req, call, func(resp *Resp, err error) { came <- result{resp, err} })
 	select {
 	case r := <-came:

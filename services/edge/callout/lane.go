@@ -10,9 +10,9 @@ import (
 // in bytes. Its workers exist only while there are jobs.
 type lane struct {
 	// Static after construction.
-	limit int          // most workers
-	room  int          // most bytes that wait
-	start func(func()) // runs a function on a goroutine of its own
+	limit   int             // most workers
+	room    int             // most bytes that wait
+	workers *sync.WaitGroup // those of all lanes
 
 	mu      sync.Mutex // guards the fields below
 	working int
@@ -37,7 +37,7 @@ func (l *lane) run(cost int, f func()) error {
 	case l.working < l.limit:
 		l.working++
 		// Under the lock, so that nobody waits for the workers in between.
-		l.start(func() { l.work(f) })
+		l.workers.Go(func() { l.work(f) })
 	case len(l.waiting) > 0 && l.bytes+cost > l.room:
 		return channel.ErrOverloaded
 	default:

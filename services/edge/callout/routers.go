@@ -17,16 +17,16 @@ import (
 
 type client = handlerv1.ChannelHandlerClient
 
-// rpc is a method of a client.
-type rpc[Req, Resp any] func(client, context.Context, *Req, ...grpc.CallOption) (*Resp, error)
+// method is one of a client.
+type method[Req, Resp any] func(client, context.Context, *Req, ...grpc.CallOption) (*Resp, error)
 
 // attempts is at how many routers a call is tried.
 const attempts = 2
 
 // ask makes a call at the owner of a topic, or without a topic at any router,
 // and at one other if the first certainly did not pass it on to the backend.
-func ask[Req, Resp any](ctx context.Context, r *routers, topic string, req *Req, call rpc[Req, Resp]) (*Resp, error) {
-	err := error(status.Error(codes.Unavailable, "no router is known"))
+func ask[Req, Resp any](ctx context.Context, r *routers, topic string, req *Req, call method[Req, Resp]) (*Resp, error) {
+	err := status.Error(codes.Unavailable, "no router is known")
 	for _, m := range r.candidates(topic) {
 		var resp *Resp
 		var passed bool
@@ -39,7 +39,7 @@ func ask[Req, Resp any](ctx context.Context, r *routers, topic string, req *Req,
 
 // askOne makes a call at one router. passed is false if the backend certainly
 // does not know of it.
-func askOne[Req, Resp any](ctx context.Context, r *routers, address string, req *Req, call rpc[Req, Resp]) (resp *Resp, passed bool, err error) {
+func askOne[Req, Resp any](ctx context.Context, r *routers, address string, req *Req, call method[Req, Resp]) (resp *Resp, passed bool, err error) {
 	w, err := r.take(address)
 	if err != nil {
 		return nil, false, err

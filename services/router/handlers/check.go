@@ -22,15 +22,15 @@ const (
 	MaxReason  = 4096    // bytes of the reason of a refusal
 )
 
-// badAnswer is what makes no sense in an answer. It names the field and never
+// answerError is what makes no sense in an answer. It names the field and never
 // repeats a payload.
-type badAnswer struct{ field, problem string }
+type answerError struct{ field, problem string }
 
 // Error implements error.
-func (b badAnswer) Error() string { return b.field + ": " + b.problem }
+func (b answerError) Error() string { return b.field + ": " + b.problem }
 
 func bad(field, format string, args ...any) error {
-	return badAnswer{field, fmt.Sprintf(format, args...)}
+	return answerError{field, fmt.Sprintf(format, args...)}
 }
 
 // first returns the first error of checks that it runs in order.

@@ -29,7 +29,7 @@ const (
 
 // outcomeOf says how a call with ctx, its caller's, ended.
 func outcomeOf(ctx context.Context, err error) outcome {
-	if errors.As(err, new(badAnswer)) {
+	if errors.As(err, new(answerError)) {
 		return rubbish
 	}
 	switch status.Code(err) { //nolint:exhaustive // whatever a backend says besides is no answer
@@ -73,7 +73,7 @@ func (o outcome) explain(target string, err error) error {
 		code = codes.Canceled
 	case answered, crashed, rubbish, unconfigured:
 	}
-	if bad := (badAnswer{}); errors.As(err, &bad) {
+	if bad := (answerError{}); errors.As(err, &bad) {
 		return status.Errorf(code, "handler %s: answer: %v", target, bad)
 	}
 	said := status.Convert(err)

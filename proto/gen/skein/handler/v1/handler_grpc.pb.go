@@ -37,9 +37,14 @@ const (
 // with the next call, so that any instance can answer any call.
 //
 // The calls of one channel come one after another, in the order of its client.
-// A call that fails with INTERNAL, UNKNOWN or UNIMPLEMENTED counts as a crash:
-// a join is refused with "join crashed", a push ends the channel with phx_error.
-// All other errors are told to the client as ones that it may try again.
+// Only Leave is on its own: when a client joins a topic again, the leave of the
+// old channel may come after the join of the new one; join_ref tells them apart.
+//
+// A call that fails with DEADLINE_EXCEEDED, UNAVAILABLE or RESOURCE_EXHAUSTED is
+// told to the client as one that it may try again. Any other error, and an
+// answer that makes no sense, counts as a crash: a join is refused with "join
+// crashed", a push ends the channel with phx_error. Connect, Join, Leave and
+// CheckOrigin may be called again after UNAVAILABLE.
 type ChannelHandlerClient interface {
 	// Connect decides about a new socket. It is called when the socket's mount
 	// says connect: handler.
@@ -122,9 +127,14 @@ func (c *channelHandlerClient) CheckOrigin(ctx context.Context, in *CheckOriginR
 // with the next call, so that any instance can answer any call.
 //
 // The calls of one channel come one after another, in the order of its client.
-// A call that fails with INTERNAL, UNKNOWN or UNIMPLEMENTED counts as a crash:
-// a join is refused with "join crashed", a push ends the channel with phx_error.
-// All other errors are told to the client as ones that it may try again.
+// Only Leave is on its own: when a client joins a topic again, the leave of the
+// old channel may come after the join of the new one; join_ref tells them apart.
+//
+// A call that fails with DEADLINE_EXCEEDED, UNAVAILABLE or RESOURCE_EXHAUSTED is
+// told to the client as one that it may try again. Any other error, and an
+// answer that makes no sense, counts as a crash: a join is refused with "join
+// crashed", a push ends the channel with phx_error. Connect, Join, Leave and
+// CheckOrigin may be called again after UNAVAILABLE.
 type ChannelHandlerServer interface {
 	// Connect decides about a new socket. It is called when the socket's mount
 	// says connect: handler.
