@@ -67,7 +67,7 @@ func listen(ctx context.Context, cfg edge.Config, tel *telemetry.Telemetry) (edg
 		return edge.Deps{}, err
 	}
 	deps := edge.Deps{
-		Dial:      func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address) },
+		Dial:      func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address, rpc.Traced(tel)) },
 		Usage:     usage,
 		Telemetry: tel,
 	}

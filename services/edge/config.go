@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
@@ -53,6 +51,8 @@ type Sockets struct {
 	Loops         int           `conf:"loops" usage:"epoll loops; 0 for one for each two processors"`
 
 	admit.Slowness
+	HandlerCalls     int           `conf:"handler-calls" usage:"most calls to the handler of one namespace under way from this edge"`
+	HandlerWaitBytes int           `conf:"handler-wait-bytes" usage:"most bytes of calls to the handler of one namespace that wait for their turn; more are refused"`
 	TokenGrace       time.Duration `conf:"token-grace" usage:"how long a channel goes on after its token expired, so that the client can push a fresh one"`
 	PresenceInterval time.Duration `conf:"presence-interval" usage:"least time between two presence_diff of a topic"`
 	token.Config
@@ -94,6 +94,8 @@ func Default() Config {
 			Slowness:         admit.DefaultSlowness(),
 			Engine:           string(socket.Auto),
 			Writer:           string(socket.AutoWriter),
+			HandlerCalls:     callout.DefaultCalls,
+			HandlerWaitBytes: callout.DefaultWaitBytes,
 			TokenGrace:       sessions.Grace,
 			PresenceInterval: people.Default("", 0).Interval,
 			Config:           token.Default(),
@@ -130,7 +132,10 @@ func (c Config) Validate() error {
 	}
 	check(c.UplinkBytes >= 1<<20, "uplink-bytes: must be at least %d, got %d", 1<<20, c.UplinkBytes)
 	c.Sockets.validate(check)
-	errs = append(errs, c.validateMounts(check), c.Draining.validate(), c.Slowness.Validate(), c.Sockets.Config.Validate(), c.Settings.Validate(), c.Config.Validate())
+	asking := c.asking()
+	asking.ConnectTimeout = 1 // reported with the settings that it comes from
+	errs = append(errs, c.validateMounts(check), asking.Validate(), c.Draining.validate(), c.Slowness.Validate(),
+		c.Sockets.Config.Validate(), c.Settings.Validate(), c.Config.Validate())
 	return errors.Join(errs...)
 }
 
@@ -157,9 +162,6 @@ func (s Sockets) validate(check func(ok bool, format string, args ...any)) {
 	check(s.MaxUnanswered >= 1, "max-unanswered: must be at least 1, got %d", s.MaxUnanswered)
 	check(s.SocketsPerIP >= 0, "sockets-per-ip: must not be negative, got %d", s.SocketsPerIP)
 	check(s.Handshake > 0, "handshake-timeout: must be positive, got %s", s.Handshake)
-	for _, part := range s.ConnectInfo {
-		check(slices.Contains(callout.Parts(), part), "connect-info: %q is none of %s", part, strings.Join(callout.Parts(), ", "))
-	}
 	check(s.JoinRefusal >= 0, "join-refusal-delay: must not be negative, got %s", s.JoinRefusal)
 	check(s.TokenGrace >= 0, "token-grace: must not be negative, got %s", s.TokenGrace)
 	check(s.PresenceInterval > 0, "presence-interval: must be positive, got %s", s.PresenceInterval)
@@ -198,6 +200,14 @@ func (c Config) limits() socket.Limits {
 	// Zero means the default there and "at once" here.
 	l.Drain, l.CloseWait = max(c.Spread, 1), max(c.Wait, 1)
 	return l
+}
+
+// asking is how handlers are asked.
+func (c Config) asking() callout.Config {
+	return callout.Config{
+		Edge: c.ID, ConnectInfo: c.ConnectInfo, ConnectTimeout: c.ConnectTimeout,
+		Calls: c.HandlerCalls, WaitBytes: c.HandlerWaitBytes,
+	}
 }
 
 // sessionLimits are those of the sessions of a mount.

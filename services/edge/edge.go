@@ -112,9 +112,7 @@ func (e *Edge) newParts() error {
 	if e.hub, err = hub.New(e.uplink, cfg.ID, tel.Meter); err != nil {
 		return err
 	}
-	asking := callout.Default(cfg.ID)
-	asking.ConnectInfo, asking.ConnectTimeout = cfg.ConnectInfo, cfg.ConnectTimeout
-	if e.callout, err = callout.New(asking, callout.Deps{Routers: e.uplink, Dial: e.deps.Dial, Log: tel.Log, Meter: tel.Meter}); err != nil {
+	if e.callout, err = callout.New(cfg.asking(), callout.Deps{Routers: e.uplink, Dial: e.deps.Dial, Log: tel.Log, Meter: tel.Meter}); err != nil {
 		return err
 	}
 	if e.tokens, err = token.New(cfg.Sockets.Config, tel.Log, tel.Meter); err != nil {
