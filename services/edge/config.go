@@ -142,7 +142,7 @@ func (c Config) Validate() error {
 // validateMounts reports the options for all, and each mount as if these were the
 // defaults: what it inherits is reported once.
 func (c Config) validateMounts(check func(ok bool, format string, args ...any)) error {
-	errs := []error{c.Sockets.mount().validate("")}
+	errs := []error{c.mount().validate("")}
 	seen := map[string]bool{}
 	for _, m := range c.Mounts {
 		check(!seen[m.Path], "mounts: %q is given twice", m.Path)
@@ -151,7 +151,7 @@ func (c Config) validateMounts(check func(ok bool, format string, args ...any)) 
 	}
 	for _, m := range c.mounts() {
 		check(!m.AsksHandler() || c.ConnectHandler != "", "mount %q: it asks a handler: connect-handler says which", m.Path)
-		check(m.Connect != admit.ConnectToken || c.Sockets.Config.Enabled(), "mount %q: it wants tokens: token-keys or token-jwks is needed to check them", m.Path)
+		check(m.Connect != admit.ConnectToken || c.Sockets.Enabled(), "mount %q: it wants tokens: token-keys or token-jwks is needed to check them", m.Path)
 	}
 	return errors.Join(errs...)
 }

@@ -35,7 +35,7 @@ type Mount struct {
 }
 
 // SetDefaults fills nothing: what is left out is taken from the options for all.
-func (m *Mount) SetDefaults() {}
+func (Mount) SetDefaults() {}
 
 // mount is the default one, at [socket.DefaultPath].
 func (s Sockets) mount() Mount { return Mount{Path: socket.DefaultPath, MountOptions: s.MountOptions} }
@@ -68,7 +68,7 @@ func orList(list, otherwise []string) []string {
 // mounts are all of an edge: the default one, unless another takes its path,
 // and those that were configured.
 func (c Config) mounts() []Mount {
-	all := []Mount{c.Sockets.mount()}
+	all := []Mount{c.mount()}
 	for _, m := range c.Mounts {
 		m = m.inherit(c.MountOptions)
 		if m.Path == socket.DefaultPath {
@@ -98,7 +98,7 @@ func (m Mount) validate(prefix string) error {
 	if err := socket.CheckPath(m.Path); err != nil {
 		check(false, "%v", err)
 	}
-	if err := m.Config.Validate(); err != nil {
+	if err := m.Validate(); err != nil {
 		for problem := range strings.SplitSeq(err.Error(), "\n") {
 			check(false, "%s", problem)
 		}
