@@ -151,7 +151,7 @@ func (c Config) validateMounts(check func(ok bool, format string, args ...any)) 
 	}
 	for _, m := range c.mounts() {
 		check(!m.AsksHandler() || c.ConnectHandler != "", "mount %q: it asks a handler: connect-handler says which", m.Path)
-		check(m.Connect != admit.ConnectToken || c.Sockets.Enabled(), "mount %q: it wants tokens: token-keys or token-jwks is needed to check them", m.Path)
+		check(m.Connect != admit.ConnectToken || c.Enabled(), "mount %q: it wants tokens: token-keys or token-jwks is needed to check them", m.Path)
 	}
 	return errors.Join(errs...)
 }

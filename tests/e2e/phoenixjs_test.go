@@ -14,10 +14,12 @@ import (
 )
 
 // TestPhoenixJS runs the suite of tests/phoenixjs in Node: three published
-// versions of npm phoenix, and the demo page in a browser. Each of its files
+// versions of npm phoenix, realtime-js, and pages in a browser. Each of its files
 // starts a fleet of its own.
 func TestPhoenixJS(t *testing.T) {
-	for _, file := range []string{"channels.test.mjs", "edges.test.mjs", "demo.test.mjs"} {
+	for _, file := range []string{
+		"channels.test.mjs", "longpoll.test.mjs", "presence.test.mjs", "supabase.test.mjs", "edges.test.mjs", "demo.test.mjs", "pages.test.mjs",
+	} {
 		t.Run(file, func(t *testing.T) { runNode(t, file) })
 	}
 }
