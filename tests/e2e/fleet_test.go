@@ -17,7 +17,7 @@ import (
 	"github.com/skein-mesh/skein/tests/process"
 )
 
-// fleet is 3 routers, 2 edges and a presence instance.
+// fleet is routers, edges and a presence instance.
 type fleet struct {
 	routers  []*router
 	edges    []*edge
@@ -39,17 +39,30 @@ type edge struct {
 	listen string
 }
 
-// startFleet starts a fleet that ends with the test. Its edges get the flags.
+// plan is what a fleet is made of.
+type plan struct {
+	routers, edges         int
+	routerFlags, edgeFlags []string
+}
+
+// startFleet starts 3 routers and 2 edges, which get the flags.
 func startFleet(t *testing.T, edgeFlags ...string) *fleet {
+	t.Helper()
+	return plan{routers: 3, edges: 2, edgeFlags: edgeFlags}.start(t)
+}
+
+// start starts a fleet that ends with the test.
+func (p plan) start(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{}
 	// Every router knows all seeds, so that each may be restarted.
-	gossip := process.Addresses(t, 3)
+	gossip := process.Addresses(t, p.routers)
 	for i, own := range gossip {
 		id := fmt.Sprintf("router-%d", i+1)
 		a := process.Addresses(t, 2)
 		seeds := slices.DeleteFunc(slices.Clone(gossip), func(seed string) bool { return seed == own })
-		r := &router{newProcess(t, id, "skein-router", a[1], member(id, []string{a[0], own, a[1]}, seeds)...), a[0]}
+		args := append(member(id, []string{a[0], own, a[1]}, seeds), p.routerFlags...)
+		r := &router{newProcess(t, id, "skein-router", a[1], args...), a[0]}
 		f.routers = append(f.routers, r)
 		r.Launch(t)
 	}
@@ -59,10 +72,10 @@ func startFleet(t *testing.T, edgeFlags ...string) *fleet {
 	a := process.Addresses(t, 3)
 	f.presence = &presence{newProcess(t, "presence-1", "skein-presence", a[2], member("presence-1", a, gossip)...), a[0]}
 	f.presence.Start(t)
-	for _, id := range []string{"edge-a", "edge-b"} {
+	for _, id := range []string{"edge-a", "edge-b"}[:p.edges] {
 		a := process.Addresses(t, 3)
 		args := []string{"--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", strings.Join(f.grpc(), ",")}
-		e := &edge{newProcess(t, id, "skein-edge", a[1], append(args, edgeFlags...)...), a[0]}
+		e := &edge{newProcess(t, id, "skein-edge", a[1], append(args, p.edgeFlags...)...), a[0]}
 		f.edges = append(f.edges, e)
 		e.Start(t)
 	}
@@ -109,4 +122,16 @@ func (f *fleet) owner(t *testing.T, topic string) *router {
 	}
 	t.Fatalf("%s is owned by %q, which is no router of this fleet", topic, info.GetOwner())
 	return nil
+}
+
+// ownedBy finds n topics that begin with a prefix and belong to a router.
+func (f *fleet) ownedBy(t *testing.T, r *router, prefix string, n int) []string {
+	t.Helper()
+	var topics []string
+	for i := 0; len(topics) < n; i++ {
+		if topic := fmt.Sprintf("%s-%d", prefix, i); f.owner(t, topic) == r {
+			topics = append(topics, topic)
+		}
+	}
+	return topics
 }
