@@ -36,7 +36,9 @@ type peopleDiff struct {
 
 // roster is a topic's list as the class Presence of phoenix.js keeps it. It
 // counts calls of onJoin and onLeave that no change of a topic accounts for:
-// everybody enters once, and nobody leaves before all are told to.
+// everybody enters once, and nobody leaves before all are told to. As in Phoenix,
+// a client that enters with others may get a state with somebody, and then the
+// difference in which the same meta enters: that is no news.
 type roster struct {
 	prefix  string // of the keys of this run; others are not its business
 	want    int    // people of the topic
@@ -46,6 +48,7 @@ type roster struct {
 	met     map[string]struct{} // keys that were in the list at any time
 	leaving bool                // people are told to leave
 
+	calls          int // of onJoin and onLeave
 	spuriousJoins  int
 	spuriousLeaves int
 }
@@ -111,7 +114,8 @@ func (r *roster) join(key string, refs []string) {
 	if !strings.HasPrefix(key, r.prefix) {
 		return
 	}
-	if _, before := r.met[key]; before {
+	r.calls++
+	if _, before := r.met[key]; before && len(without(refs, r.refs[key])) > 0 {
 		r.spuriousJoins++
 	}
 	r.met[key] = struct{}{}
@@ -124,6 +128,7 @@ func (r *roster) leave(key string, refs []string) {
 	if !there {
 		return
 	}
+	r.calls++
 	if !r.leaving {
 		r.spuriousLeaves++
 	}
@@ -201,11 +206,13 @@ func (w *crowd) short(people int) int {
 	return n
 }
 
-// spurious adds up what all lists were told for no reason.
-func (w *crowd) spurious() (joins, leaves int) {
+// calls adds up calls of onJoin and onLeave of all lists, and which of them were
+// for no reason.
+func (w *crowd) calls() (all, joins, leaves int) {
 	for _, l := range w.lists {
+		all += l.calls
 		joins += l.spuriousJoins
 		leaves += l.spuriousLeaves
 	}
-	return joins, leaves
+	return all, joins, leaves
 }

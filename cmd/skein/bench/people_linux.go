@@ -65,11 +65,13 @@ func people(ctx context.Context, o PeopleOptions) (*Result, error) {
 // hold keeps the crowd where it is, and counts.
 func (r *run) hold(ctx context.Context, d time.Duration, result *Crowd) error {
 	before, began := r.loop.bytes, time.Now()
+	calls, _, _ := r.crowd.calls()
 	if err := r.wait(ctx, d); err != nil && ctx.Err() == nil {
 		return err
 	}
 	result.HeldSeconds = time.Since(began).Seconds()
-	result.SpuriousJoins, result.SpuriousLeaves = r.crowd.spurious()
+	result.HeldCalls, result.SpuriousJoins, result.SpuriousLeaves = r.crowd.calls()
+	result.HeldCalls -= calls
 	people := float64(result.People)
 	result.Frames, result.Bytes = r.loop.frames, r.loop.bytes
 	result.BytesPerClient, result.HeldBytesPerClient = float64(r.loop.bytes)/people, float64(r.loop.bytes-before)/people

@@ -71,7 +71,7 @@ func (p *Crowd) print(line func(what, format string, args ...any)) {
 	}
 	line("people", "%d in %d topics; %d lists followed, %d incomplete", p.People, p.Topics, p.Lists, p.Incomplete)
 	line("complete", "after %.2f s", p.CompleteSeconds)
-	line("held", "%.1f s: %d spurious joins, %d spurious leaves", p.HeldSeconds, p.SpuriousJoins, p.SpuriousLeaves)
+	line("held", "%.1f s: %d calls of onJoin and onLeave; in all %d spurious joins, %d spurious leaves", p.HeldSeconds, p.HeldCalls, p.SpuriousJoins, p.SpuriousLeaves)
 	line("emptied", "after %.2f s, %d lists with ghosts", p.EmptySeconds, p.Ghosts)
 	line("received", "%d frames, %.1f MB: %.2f KB per client, %.2f KB of it while held",
 		p.Frames, float64(p.Bytes)/1e6, p.BytesPerClient/1000, p.HeldBytesPerClient/1000)

@@ -73,8 +73,9 @@ type Crowd struct {
 	Incomplete         int     `json:"incomplete"`       // lists that somebody was missing from when patience ended
 	CompleteSeconds    float64 `json:"complete_seconds"` // from the first join until every list had everybody
 	HeldSeconds        float64 `json:"held_seconds"`
-	SpuriousJoins      int     `json:"spurious_joins"`  // calls of onJoin for those who were there
-	SpuriousLeaves     int     `json:"spurious_leaves"` // calls of onLeave for those who stayed
+	HeldCalls          int     `json:"held_calls"`      // of onJoin and onLeave in this time
+	SpuriousJoins      int     `json:"spurious_joins"`  // calls of onJoin, at any time, for those who were there before
+	SpuriousLeaves     int     `json:"spurious_leaves"` // calls of onLeave, at any time, for those who stayed
 	EmptySeconds       float64 `json:"empty_seconds"`   // from the first leave until no list had those who left
 	Ghosts             int     `json:"ghosts"`          // lists that still had some when patience ended
 	Frames             int     `json:"frames"`          // received by all before they left
