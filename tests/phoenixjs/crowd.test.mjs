@@ -44,10 +44,17 @@ class Crowd {
     this.closed = once(this.child, "close");
   }
 
-  /** holds fails if the crowd has gone. */
-  holds() {
+  /** holds waits until the crowd sees itself, too. */
+  async holds() {
+    await eventually("the crowd is there", () => {
+      this.lives();
+      return this.#errors.includes("the crowd is there");
+    }, patience);
+  }
+
+  /** lives fails if the crowd has gone. */
+  lives() {
     assert.equal(this.child.exitCode, null, this.#errors);
-    return true;
   }
 
   /** end has everybody leave and returns what they saw. */
@@ -86,7 +93,7 @@ class Watcher {
 
   async lists(count) {
     await eventually(`${this.name} lists ${count}`, () => {
-      crowd?.holds();
+      crowd?.lives();
       return this.keys.length === count;
     }, patience);
   }
@@ -112,6 +119,7 @@ test(`${people} people in ${topics} topics, and a presence instance that dies`, 
 
   crowd = new Crowd();
   await each((watcher) => watcher.lists(watcher.people));
+  await crowd.holds();
   for (const { name, calls, keys } of watchers) {
     assert.deepEqual([...calls].sort(), keys.map((key) => `+${key}`), `${name}: everybody comes once`);
   }

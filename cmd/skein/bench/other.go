@@ -22,7 +22,7 @@ func FanOut(context.Context, FanoutOptions, func(context.Context) (*grpc.ClientC
 }
 
 // People is for Linux only.
-func People(context.Context, PeopleOptions) (*Report, error) { return nil, errLinux }
+func People(context.Context, PeopleOptions, func()) (*Report, error) { return nil, errLinux }
 
 // Floor is for Linux only.
 func Floor(int, io.Writer, time.Duration) error { return errLinux }

@@ -11,13 +11,14 @@ import (
 const leaveRef = "l"
 
 // People has a crowd enter topics, follows some lists of who is online as
-// phoenix.js does, and has the crowd leave. The end of ctx ends the hold early.
-func People(ctx context.Context, o PeopleOptions) (*Report, error) {
-	result, err := people(ctx, o)
+// phoenix.js does, and has the crowd leave. holding is called when the lists are
+// complete and measured; from then on the end of ctx only ends the hold.
+func People(ctx context.Context, o PeopleOptions, holding func()) (*Report, error) {
+	result, err := people(ctx, o, holding)
 	return &Report{Scenario: "people", Target: result}, err
 }
 
-func people(ctx context.Context, o PeopleOptions) (*Result, error) {
+func people(ctx context.Context, o PeopleOptions, holding func()) (*Result, error) {
 	r, err := newRun(ctx, o.Common, o.People)
 	if err != nil {
 		return nil, err
@@ -52,6 +53,7 @@ func people(ctx context.Context, o PeopleOptions) (*Result, error) {
 		return nil, err
 	}
 	result.Processes, result.Client = target.stop(r.join.done, 0), self.stop(r.join.done, 0)[0]
+	holding()
 	if err := r.hold(ctx, o.Hold, result.People); err != nil {
 		return nil, err
 	}

@@ -158,8 +158,11 @@ func crowdOf(t *testing.T, m *meeting) PeopleOptions {
 	return o
 }
 
+// nobody waits for the hold.
+func nobody() {}
+
 func TestPeople(t *testing.T) {
-	report, err := People(t.Context(), crowdOf(t, &meeting{}))
+	report, err := People(t.Context(), crowdOf(t, &meeting{}), nobody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +200,7 @@ func TestPeopleFindsMischief(t *testing.T) {
 	} {
 		o := crowdOf(t, &meeting{full: 5, mischief: c.mischief, silent: c.silent})
 		o.People, o.Topics, o.Patience = 5, 1, 300*time.Millisecond
-		report, err := People(t.Context(), o)
+		report, err := People(t.Context(), o, nobody)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,23 +211,20 @@ func TestPeopleFindsMischief(t *testing.T) {
 }
 
 func TestPeopleAreReleasedEarly(t *testing.T) {
-	r, err := newRun(t.Context(), defaultCommon(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.loop.close()
-	r.crowd = newCrowd(DefaultPeople())
+	o := crowdOf(t, &meeting{})
+	o.Hold = time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := r.hold(ctx, time.Hour, &Crowd{People: 1}); err != nil {
-		t.Errorf("got %v", err)
+	defer cancel()
+	report, err := People(ctx, o, cancel)
+	if err != nil || report.Failed() != "" || report.Target.People.Ghosts > 0 {
+		t.Errorf("%+v, %v", report, err)
 	}
 }
 
 func TestPeopleWithoutAServer(t *testing.T) {
 	o := DefaultPeople()
 	o.Edge = []string{"127.0.0.1:1"}
-	if _, err := People(t.Context(), o); err == nil || !strings.Contains(err.Error(), "connection refused") {
+	if _, err := People(t.Context(), o, nobody); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("got %v", err)
 	}
 }

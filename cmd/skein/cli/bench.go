@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -80,7 +81,9 @@ func (a *app) crowdCommand() *cobra.Command {
 		if err := resolve(); err != nil {
 			return err
 		}
-		report, err := bench.People(cmd.Context(), options)
+		report, err := bench.People(cmd.Context(), options, func() {
+			fmt.Fprintf(a.Stderr, "skein: the crowd is there, and stays for %s\n", options.Hold)
+		})
 		return a.report(report, err)
 	}
 	return cmd
