@@ -135,4 +135,3 @@ func (r *roster) leave(key string, refs []string) {
 func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(ref string) bool { return slices.Contains(b, ref) })
 }
-
