@@ -11,7 +11,8 @@ import { fileURLToPath } from "node:url";
 import { eventually } from "./wait.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const binaries = path.resolve(process.env.SKEIN_BIN ?? path.join(here, "../../bin"));
+/** binaries is the folder of the programs under test. */
+export const binaries = path.resolve(process.env.SKEIN_BIN ?? path.join(here, "../../bin"));
 const logs = process.env.SKEIN_LOGS ?? mkdtempSync(path.join(tmpdir(), "skein-logs-"));
 
 /** Process is one Skein process that can be stopped and started again. */
@@ -21,6 +22,10 @@ class Process {
 
   constructor(id, binary, args, admin) {
     Object.assign(this, { id, binary, args, admin });
+  }
+
+  get pid() {
+    return this.#child.pid;
   }
 
   async start() {

@@ -32,18 +32,20 @@ const (
 
 // conn is one client's socket. It belongs to the loop, except for write.
 type conn struct {
-	edge   string
-	path   string
-	index  int
-	topic  int // index of the only topic, in fan-out
-	joins  int // confirmed so far
-	asked  int // requested so far
-	began  time.Time
-	key    string
-	opened bool   // the upgrade was accepted
-	rest   []byte // of a frame that has not come whole yet
-	tally  tally
-	pub    *publisher // set if it publishes
+	edge    string
+	path    string
+	index   int
+	topic   int // index of the only topic, in fan-out
+	joins   int // confirmed so far
+	asked   int // requested so far
+	began   time.Time
+	key     string
+	opened  bool   // the upgrade was accepted
+	rest    []byte // of a frame that has not come whole yet
+	tally   tally
+	pub     *publisher // set if it publishes
+	list    *roster    // set if it follows who is online
+	leaving bool       // it was told to leave its topic
 
 	mu    sync.Mutex // guards the fields below
 	fd    int

@@ -21,6 +21,8 @@ type loop struct {
 	beats  int           // position of the heartbeat's walk over conns
 	beaten time.Time     // when it went on last
 	now    time.Duration // of the latest read, since began
+	frames int           // received in all
+	bytes  int           // of these, with their headers
 
 	// Called for each event of a socket.
 	onOpen    func(*conn)
@@ -161,6 +163,8 @@ func (l *loop) consume(c *conn, b []byte) error {
 			return c.keep(b, err)
 		}
 		b = b[size:]
+		l.frames++
+		l.bytes += size
 		switch f.op {
 		case opText, opBinary:
 			err = l.onMessage(c, f)

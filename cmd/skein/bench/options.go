@@ -136,3 +136,33 @@ func (o *FanoutOptions) Validate() error {
 	p.check(o.Coalesce == 0 || o.Coalesce >= time.Millisecond, "coalesce: %s is less than 1ms", o.Coalesce)
 	return errors.Join(p...)
 }
+
+// PeopleOptions have people enter topics and list them.
+type PeopleOptions struct {
+	Common
+	People   int           `conf:"people"   usage:"number of people, each on a socket of its own"`
+	Topics   int           `conf:"topics"   usage:"number of topics that they are spread over"`
+	Sample   int           `conf:"sample"   usage:"people of each topic whose list is followed as phoenix.js does; the first to come"`
+	Hold     time.Duration `conf:"hold"     usage:"how long they stay when the lists are complete; SIGINT ends it early"`
+	Patience time.Duration `conf:"patience" usage:"how long to wait for lists to become complete, and to become empty"`
+}
+
+// DefaultPeople has 1,000 people enter ten topics.
+func DefaultPeople() PeopleOptions {
+	return PeopleOptions{
+		Common: defaultCommon(), People: 1000, Topics: 10, Sample: 2, Hold: 10 * time.Second, Patience: time.Minute,
+	}
+}
+
+// Validate implements conf.Config.
+func (o *PeopleOptions) Validate() error {
+	var p problems
+	o.check(&p)
+	p.check(!o.Floor, "floor: a bare server lists nobody")
+	p.check(o.Topics > 0, "topics: %d is not positive", o.Topics)
+	p.check(o.Sample > 0, "sample: %d is not positive", o.Sample)
+	p.check(o.People > 0 && o.People >= o.Topics*o.Sample, "people: %d are fewer than %d in each of %d topics", o.People, o.Sample, o.Topics)
+	p.check(o.Hold >= 0, "hold: %s is negative", o.Hold)
+	p.check(o.Patience > 0, "patience: %s is not positive", o.Patience)
+	return errors.Join(p...)
+}

@@ -21,5 +21,8 @@ func FanOut(context.Context, FanoutOptions, func(context.Context) (*grpc.ClientC
 	return nil, errLinux
 }
 
+// People is for Linux only.
+func People(context.Context, PeopleOptions, func()) (*Report, error) { return nil, errLinux }
+
 // Floor is for Linux only.
 func Floor(int, io.Writer, time.Duration) error { return errLinux }

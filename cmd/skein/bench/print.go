@@ -39,6 +39,7 @@ func (r *Result) print(w io.Writer) {
 		line("latency", "%s", f.Latency)
 		line("acknowledged", "%s", f.Acknowledged)
 	}
+	r.People.print(line)
 	line("sockets", "%d open, %d closed by the server", r.Sockets, r.Closed)
 	for _, p := range append(r.Processes, r.Client) {
 		if p.Ended {
@@ -62,6 +63,18 @@ func (p *Phase) print(line func(what, format string, args ...any), what string) 
 	}
 	line(what, "%d in %.2f s: %.0f/s, %d failed", p.Count, p.Seconds, p.PerSecond, p.Failed)
 	line("", "%s", p.Latency)
+}
+
+func (p *Crowd) print(line func(what, format string, args ...any)) {
+	if p == nil {
+		return
+	}
+	line("people", "%d in %d topics; %d lists followed, %d incomplete", p.People, p.Topics, p.Lists, p.Incomplete)
+	line("complete", "after %.2f s", p.CompleteSeconds)
+	line("held", "%.1f s: %d calls of onJoin and onLeave; in all %d spurious joins, %d spurious leaves", p.HeldSeconds, p.HeldCalls, p.SpuriousJoins, p.SpuriousLeaves)
+	line("emptied", "after %.2f s, %d lists with ghosts", p.EmptySeconds, p.Ghosts)
+	line("received", "%d frames, %.1f MB: %.2f KB per client, %.2f KB of it while held",
+		p.Frames, float64(p.Bytes)/1e6, p.BytesPerClient/1000, p.HeldBytesPerClient/1000)
 }
 
 // String is the quantiles in one line.

@@ -62,7 +62,11 @@ func TestOptionsReportEveryProblem(t *testing.T) {
 	if err := crowded.Validate(); err == nil || !strings.Contains(err.Error(), "more than its 2 sockets") {
 		t.Errorf("got %v", err)
 	}
-	for _, o := range []interface{ Validate() error }{new(DefaultConnect()), new(DefaultJoin()), new(DefaultFanout())} {
+	people := PeopleOptions{Common: Common{Edge: []string{"x"}, Path: "/", Concurrency: 1, Floor: true}, Hold: -1}
+	if err := people.Validate(); err == nil || strings.Count(err.Error(), "\n")+1 != 6 {
+		t.Errorf("got %v", err)
+	}
+	for _, o := range []interface{ Validate() error }{new(DefaultConnect()), new(DefaultJoin()), new(DefaultFanout()), new(DefaultPeople())} {
 		if err := o.Validate(); err != nil {
 			t.Errorf("defaults: %v", err)
 		}

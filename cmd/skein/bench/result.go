@@ -2,6 +2,7 @@ package bench
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -29,6 +30,7 @@ type Result struct {
 	Connect   *Phase    `json:"connect,omitempty"`
 	Join      *Phase    `json:"join,omitempty"`
 	Fanout    *Fanout   `json:"fanout,omitempty"`
+	People    *Crowd    `json:"people,omitempty"`
 	Closed    int       `json:"closed"` // sockets that the server ended
 	Problem   string    `json:"problem,omitempty"`
 	Operation string    `json:"operation"` // what CPU is divided by
@@ -61,6 +63,25 @@ type Fanout struct {
 	Foreign             int     `json:"foreign"` // of topics or publishers that were not asked for
 	Latency             Latency `json:"latency_ms"`
 	Acknowledged        Latency `json:"acknowledged_ms"`
+}
+
+// Crowd is what the lists of who is online said.
+type Crowd struct {
+	People             int     `json:"people"`
+	Topics             int     `json:"topics"`
+	Lists              int     `json:"lists"`            // that were followed
+	Incomplete         int     `json:"incomplete"`       // lists that somebody was missing from when patience ended
+	CompleteSeconds    float64 `json:"complete_seconds"` // from the first join until every list had everybody
+	HeldSeconds        float64 `json:"held_seconds"`
+	HeldCalls          int     `json:"held_calls"`      // of onJoin and onLeave in this time
+	SpuriousJoins      int     `json:"spurious_joins"`  // calls of onJoin, at any time, for those who were there before
+	SpuriousLeaves     int     `json:"spurious_leaves"` // calls of onLeave, at any time, for those who stayed
+	EmptySeconds       float64 `json:"empty_seconds"`   // from the first leave until no list had those who left
+	Ghosts             int     `json:"ghosts"`          // lists that still had some when patience ended
+	Frames             int     `json:"frames"`          // received by all before they left
+	Bytes              int     `json:"bytes"`           // of these, with their headers
+	BytesPerClient     float64 `json:"bytes_per_client"`
+	HeldBytesPerClient float64 `json:"bytes_per_client_held"` // of these, after the lists were complete
 }
 
 // Process is what a process used during the measured part.
@@ -144,7 +165,7 @@ func compare(target, floor *Result) *Ratios {
 // Failed says in a few words what went wrong in a run, or nothing.
 func (r *Report) Failed() string {
 	t := r.Target
-	return cmp.Or(t.Problem, t.Fanout.problem())
+	return cmp.Or(t.Problem, t.Fanout.problem(), t.People.problem())
 }
 
 func (f *Fanout) problem() string {
@@ -155,6 +176,20 @@ func (f *Fanout) problem() string {
 		return "no message was accepted"
 	case f.Lost > 0 || f.Duplicated > 0 || f.OutOfOrder > 0 || f.Foreign > 0:
 		return "messages were lost, duplicated, out of order or foreign"
+	}
+	return ""
+}
+
+func (p *Crowd) problem() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.Incomplete > 0:
+		return fmt.Sprintf("%d of %d lists were not complete in time; a topic may list fewer people than it has (presence_max_listed)", p.Incomplete, p.Lists)
+	case p.SpuriousJoins > 0 || p.SpuriousLeaves > 0:
+		return "people who stayed were said to join or leave"
+	case p.Ghosts > 0:
+		return fmt.Sprintf("%d of %d lists still have people who left", p.Ghosts, p.Lists)
 	}
 	return ""
 }

@@ -20,9 +20,12 @@ type run struct {
 	join    *phase
 	joins   int                      // wanted on each socket
 	topicOf func(c *conn, n int) int // the n-th topic of a socket
-	fanout  *fanout                  // nil if nothing is published
-	lost    int                      // sockets that the server ended
-	first   error                    // why the first of them ended
+	name    func(topic int) string
+	params  func(c *conn) string // of a join, as JSON
+	fanout  *fanout              // nil if nothing is published
+	crowd   *crowd               // nil if nobody is listed
+	lost    int                  // sockets that the server ended
+	first   error                // why the first of them ended
 }
 
 // clock is the time since the run began, on which stamps are.
@@ -37,7 +40,10 @@ func newRun(ctx context.Context, common Common, sockets int) (*run, error) {
 	if uint64(sockets+spare) > limit.Cur {
 		return nil, fmt.Errorf("%d sockets need more open files than this process may have, %d: raise ulimit -n or use several processes", sockets, limit.Cur)
 	}
-	r := &run{common: common, began: time.Now(), topicOf: func(*conn, int) int { return 0 }}
+	r := &run{
+		common: common, began: time.Now(), topicOf: func(*conn, int) int { return 0 },
+		name: topicName, params: func(*conn) string { return "{}" },
+	}
 	for _, e := range common.Edge {
 		address, err := resolve(ctx, e)
 		if err != nil {
@@ -75,6 +81,11 @@ func (r *run) closed(c *conn, err error) {
 func (r *run) message(c *conn, f frame) error {
 	if r.fanout != nil && r.fanout.delivery(c, f.payload, r.loop.now) {
 		return nil
+	}
+	if r.crowd != nil {
+		if taken, err := r.crowd.take(c, f.payload); taken || err != nil {
+			return err
+		}
 	}
 	m, err := decode(f.payload)
 	if err != nil {
@@ -149,7 +160,7 @@ func (r *run) joinAll(ctx context.Context, perSocket int) error {
 				continue
 			}
 			asked++
-			text := fmt.Appendf(nil, `["1",%q,%q,"phx_join",{}]`, joinRef, topicName(r.topicOf(c, c.asked)))
+			text := fmt.Appendf(nil, `["1",%q,%q,"phx_join",%s]`, joinRef, r.name(r.topicOf(c, c.asked)), r.params(c))
 			c.began = time.Now()
 			c.asked++
 			if err := c.write(appendFrame(nil, opText, text)); err != nil {
@@ -195,9 +206,14 @@ func (r *run) open() int {
 
 // finish puts the result together from what two watches saw.
 func (r *run) finish(result *Result, target, self *watch, operations int) {
-	result.Sockets, result.Closed = r.open(), r.lost
+	r.conclude(result)
 	result.Processes = target.stop(operations, result.Sockets)
 	result.Client = self.stop(operations, 0)[0]
+}
+
+// conclude says what became of the sockets.
+func (r *run) conclude(result *Result) {
+	result.Sockets, result.Closed = r.open(), r.lost
 	if r.first != nil {
 		result.Problem = fmt.Sprintf("%d sockets ended; %v", r.lost, r.first)
 	}

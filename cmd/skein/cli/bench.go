@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -27,7 +28,7 @@ func (a *app) benchCommand() *cobra.Command {
 			"  skein bench connect --sockets 10000 --pids edge=$(pidof skein-edge)"),
 		a.connectCommand("join", "Open sockets and join topics on them", bench.DefaultJoin(),
 			"  skein bench join --sockets 10000 --topics 100 --pids edge=$(pidof skein-edge) --floor"),
-		a.fanoutCommand(), floorCommand(),
+		a.fanoutCommand(), a.crowdCommand(), floorCommand(),
 	)
 	return cmd
 }
@@ -61,6 +62,28 @@ func (a *app) fanoutCommand() *cobra.Command {
 			return err
 		}
 		report, err := bench.FanOut(cmd.Context(), options, a.router)
+		return a.report(report, err)
+	}
+	return cmd
+}
+
+func (a *app) crowdCommand() *cobra.Command {
+	options := bench.DefaultPeople()
+	cmd := &cobra.Command{
+		Use:   "people",
+		Short: "Have people enter topics and check the lists of who is online",
+		Args:  exactly(),
+		Example: "  skein bench people --people 10000 --topics 100 --edge 127.0.0.1:4000,127.0.0.1:4010 --hold 30s\n" +
+			"  skein bench people --people 2000 --pids edge=$(pidof skein-edge)",
+	}
+	resolve := a.bind(cmd, &options)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := resolve(); err != nil {
+			return err
+		}
+		report, err := bench.People(cmd.Context(), options, func() {
+			fmt.Fprintf(a.Stderr, "skein: the crowd is there, and stays for %s\n", options.Hold)
+		})
 		return a.report(report, err)
 	}
 	return cmd

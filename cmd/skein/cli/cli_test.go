@@ -163,6 +163,7 @@ func TestUsageErrorsExitTwo(t *testing.T) {
 		{[]string{"config", "show", "edgy"}, `unknown service "edgy": want one of edge, router, presence, dev`},
 		{[]string{"config", "show", "edge", "--config", "/nowhere"}, "/nowhere"},
 		{[]string{"bench", "fanout", "--via=post", "--topics=0"}, "bad configuration, 2 problems:\n"},
+		{[]string{"bench", "people", "--people=10", "--topics=6"}, "people: 10 are fewer than 2 in each of 6 topics"},
 		{[]string{"dev", "--listen=x", "--grpc=y"}, "bad configuration, 2 problems:\n"},
 	} {
 		got := skein(t, nil, "", c.args...)
