@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -202,7 +203,8 @@ func (a *asker) settles(t *testing.T, topics []string) {
 // pest is a client that bothers a handler that fails.
 type pest struct {
 	*asker
-	asked   string   // topic whose joins the handler decides
+	name    string
+	asked   []string // topics whose joins the handler decides
 	topics  []string // whose pushes it decides
 	joined  bool     // to topics
 	join    string   // what is said to a join
@@ -214,11 +216,16 @@ type pest struct {
 // pushedTopics is to how many topics a pest pushes at once.
 const pushedTopics = 8
 
-func newPest(t *testing.T, e *edge, n int, kind, join, push string) *pest {
+// newPest returns one with a name such as slow:1. join and push are what is said
+// to it; without a join it only pushes.
+func newPest(t *testing.T, e *edge, name, join, push string) *pest {
 	t.Helper()
-	p := &pest{asker: newAsker(t, e), asked: fmt.Sprintf("%s:%d", kind, n), join: join, push: push}
+	p := &pest{asker: newAsker(t, e), name: name, join: join, push: push}
+	if join != "" {
+		p.asked = []string{p.name}
+	}
 	for i := range pushedTopics {
-		p.topics = append(p.topics, fmt.Sprintf("%s:in:%d-%d", kind, n, i))
+		p.topics = append(p.topics, strings.Replace(name, ":", ":in:", 1)+fmt.Sprintf("-%d", i))
 	}
 	return p
 }
@@ -233,7 +240,7 @@ func (p *pest) bother(ctx context.Context, t *testing.T, enough func()) {
 	defer tick.Stop()
 	for n := 1; ctx.Err() == nil; n++ {
 		if err := p.fail(); err != nil {
-			t.Errorf("%s: %v", p.asked, err)
+			t.Errorf("%s: %v", p.name, err)
 			return
 		}
 		if n == 2 {
@@ -245,7 +252,7 @@ func (p *pest) bother(ctx context.Context, t *testing.T, enough func()) {
 
 // fail has a join and pushes fail, each with a heartbeat behind.
 func (p *pest) fail() error {
-	if _, err := p.expect(p.join, "phx_join", p.asked, heartbeats); err != nil {
+	if _, err := p.expect(p.join, "phx_join", append(slices.Clone(p.asked), heartbeats)...); err != nil {
 		return err
 	}
 	if !p.joined {
@@ -261,7 +268,7 @@ func (p *pest) fail() error {
 	if heard[0].topic == heartbeats {
 		p.calm++
 	}
-	p.refused += len(heard)
+	p.refused += len(p.asked) + len(p.topics)
 	return nil
 }
 
@@ -271,19 +278,19 @@ func (p *pest) recovers(t *testing.T) {
 	var err error
 	defer func() {
 		if t.Failed() {
-			t.Logf("%s: %v", p.asked, err)
+			t.Logf("%s: %v", p.name, err)
 		}
 	}()
-	process.Eventually(t, handlerTimeout+moment, p.asked+" can be joined", func() bool {
-		_, err = p.expect(saidOK, "phx_join", p.asked)
+	process.Eventually(t, handlerTimeout+moment, p.name+" can be joined", func() bool {
+		_, err = p.expect(saidOK, "phx_join", p.asked...)
 		return err == nil
 	})
-	all := append(slices.Clone(p.topics), p.asked, heartbeats)
-	process.Eventually(t, handlerTimeout+moment, "all pushes of "+p.asked+" are answered", func() bool {
+	all := slices.Concat(p.topics, p.asked, []string{heartbeats})
+	process.Eventually(t, handlerTimeout+moment, "all pushes of "+p.name+" are answered", func() bool {
 		_, err = p.expect(saidOK, "any", all...)
 		return err == nil
 	})
-	p.stays(t, p.asked)
+	p.stays(t, p.name)
 }
 
 // stream pushes numbers to a topic that broadcasts them, many at a time, and
@@ -291,9 +298,9 @@ func (p *pest) recovers(t *testing.T) {
 type stream struct {
 	*client
 	topic    string
-	echoed   bool // replies are what was pushed
-	pending  sync.WaitGroup
-	problems chan error // the first few
+	echoed   bool          // replies are what was pushed
+	window   chan struct{} // has room for pushes that are not answered
+	problems chan error    // the first few
 
 	// Owned by the socket's reader.
 	replies, events int
@@ -302,7 +309,7 @@ type stream struct {
 // newStream joins a topic.
 func newStream(t *testing.T, e *edge, topic string, echoed bool) *stream {
 	t.Helper()
-	s := &stream{topic: topic, echoed: echoed, problems: make(chan error, 10)}
+	s := &stream{topic: topic, echoed: echoed, window: make(chan struct{}, 32), problems: make(chan error, 10)}
 	s.client = connect(t, e, func(m message) {
 		if want := counted(s.events); m.Event != "n" || string(m.Payload) != want {
 			s.problemf("%s: %s %s came, not %s", s.topic, m.Event, m.Payload, want)
@@ -322,31 +329,50 @@ func (s *stream) problemf(format string, args ...any) {
 	}
 }
 
-// run pushes until ctx ends, and waits for every reply. It returns how many
-// there were.
-func (s *stream) run(ctx context.Context, t *testing.T) (sent int) {
-	tick := time.NewTicker(10 * time.Millisecond)
+// plenty is how many pushes a stream has answered while others fail: far more
+// than there would be if one of them waited for a handler that is slow.
+const plenty = 500
+
+// run pushes until ctx ends, and waits for every reply. When plenty have come,
+// or there is a problem, it calls enough.
+func (s *stream) run(ctx context.Context, t *testing.T, enough func()) {
+	t.Helper()
+	once := sync.OnceFunc(enough)
+	defer once()
+	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for ctx.Err() == nil {
-		for range 5 {
+	sent := 0
+	for ; ctx.Err() == nil && len(s.problems) == 0; sent++ {
+		select {
+		case s.window <- struct{}{}:
 			s.count(sent)
-			sent++
+		case <-s.gone:
+			s.problemf("%s: %w", s.topic, s.err())
+		case <-time.After(handlerTimeout + 2*moment):
+			s.problemf("%s: push %d is not answered", s.topic, sent-cap(s.window))
+		}
+		if sent == plenty+cap(s.window) {
+			once()
 		}
 		<-tick.C
 	}
-	within(t, handlerTimeout+moment, s.topic+" has every reply", s.pending.Wait)
+	within(t, handlerTimeout+2*moment, s.topic+" has every reply", func() {
+		for range cap(s.window) {
+			s.window <- struct{}{}
+		}
+	})
 	for len(s.problems) > 0 {
 		t.Error(<-s.problems)
 	}
-	return sent
+	t.Logf("%s: %d pushes are answered", s.topic, sent)
 }
 
+// count pushes n.
 func (s *stream) count(n int) {
 	want := saidOK
 	if s.echoed {
 		want = "ok " + counted(n)
 	}
-	s.pending.Add(1)
 	err := s.ask(s.topic, "n", json.RawMessage(counted(n)), func(status string, response json.RawMessage) {
 		if said := status + " " + string(response); said != want || s.replies != n {
 			s.problemf("%s: push %d is answered %s behind %d others, not %s", s.topic, n, said, s.replies, want)
@@ -354,10 +380,9 @@ func (s *stream) count(n int) {
 		if s.replies++; s.events < s.replies {
 			s.problemf("%s: the reply to push %d came before its broadcast", s.topic, n)
 		}
-		s.pending.Done()
+		<-s.window
 	})
 	if err != nil {
 		s.problemf("%s: push %d: %w", s.topic, n, err)
-		s.pending.Done()
 	}
 }
