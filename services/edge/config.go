@@ -149,9 +149,15 @@ func (c Config) validateMounts(check func(ok bool, format string, args ...any)) 
 		seen[m.Path] = true
 		errs = append(errs, m.inherit(Default().MountOptions).validate(fmt.Sprintf("mount %q: ", m.Path)))
 	}
+	tokens := c.Sockets.Config
 	for _, m := range c.mounts() {
 		check(!m.AsksHandler() || c.ConnectHandler != "", "mount %q: it asks a handler: connect-handler says which", m.Path)
-		check(m.Connect != admit.ConnectToken || c.Enabled(), "mount %q: it wants tokens: token-keys or token-jwks is needed to check them", m.Path)
+		check(m.Connect != admit.ConnectToken || tokens.Enabled(),
+			"mount %q: it wants tokens: token-keys or token-jwks is needed to check them", m.Path)
+	}
+	for _, n := range c.Namespaces {
+		check(n.Join != namespace.JoinToken || tokens.Enabled(),
+			"namespace %q: join wants tokens: token-keys or token-jwks is needed to check them", n.Topics)
 	}
 	return errors.Join(errs...)
 }

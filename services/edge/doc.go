@@ -2,17 +2,22 @@
 //
 // # Flow
 //
-// socket turns bytes into messages, session decides what they mean, hub knows
-// who subscribes here, uplink publishes to the router that owns the topic. What
-// routers deliver enters at uplink and leaves through hub and socket. Beside
-// that way, report tells presence how loaded the edge is, [Agent] tells HAProxy
-// whether it takes connections, and the admin port tells everybody else.
+// admit decides who may open a socket at a mount. socket, or longpoll, turns
+// bytes into messages, session decides what they mean, hub knows who subscribes
+// here, uplink publishes to the router that owns the topic. What routers deliver
+// enters at uplink and leaves through hub and socket. Where a backend decides,
+// session asks it through callout; who is online is kept by people.
+//
+// Beside that way, report tells presence how loaded the edge is, [Agent] tells
+// HAProxy whether it takes connections, and the admin port tells everybody else.
+// Routers may ask an edge to disconnect clients, or to serve a poll.
 //
 // # Goroutines
 //
 // None for an idle socket where the kernel has epoll. Besides those of socket:
-// two for each router (uplink's sender and receiver), two for each presence
-// instance, one sweep in hub and one in uplink, and the listeners' own. A
+// two for each router (uplink's sender and receiver), four for each presence
+// instance (load and people), one for each call to a handler under way, one sweep
+// in hub and one in uplink, and the listeners' own. A
 // session belongs to the goroutine that reads its socket; everybody else only
 // pushes frames to the socket's outbox.
 //

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skein-mesh/skein/pkg/bubble"
+	"github.com/skein-mesh/skein/pkg/namespace"
 )
 
 func TestDefaultIsValid(t *testing.T) {
@@ -39,6 +40,23 @@ func TestEveryProblemIsReported(t *testing.T) {
 		if !strings.Contains("\n"+err.Error(), "\n"+name+":") {
 			t.Errorf("%s is missing in\n%v", name, err)
 		}
+	}
+}
+
+func TestTokensNeedKeys(t *testing.T) {
+	cfg := Default()
+	cfg.Connect = "token"
+	cfg.Namespaces = []namespace.Namespace{{Topics: "room:*", Join: namespace.JoinToken}}
+	cfg.Namespaces[0].SetDefaults()
+	err := cfg.Validate()
+	for _, what := range []string{`mount "/socket"`, `namespace "room:*"`} {
+		if err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s without keys: %v", what, err)
+		}
+	}
+	cfg.Keys = []string{"secret"}
+	if err := cfg.Validate(); err != nil {
+		t.Error(err)
 	}
 }
 
