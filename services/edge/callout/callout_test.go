@@ -143,10 +143,21 @@ func TestErrorsOfRouters(t *testing.T) {
 
 func TestWithoutRouters(t *testing.T) {
 	inWorld(t, Default("e1"), func(t *testing.T, w *world) {
-		expect(t, w.join(room("room:*"), "room:1"), channel.ErrUnavailable, 0)
+		ns := room("room:*")
+		expect(t, w.join(ns, "room:1"), channel.ErrUnavailable, ns.Timeout)
 		w.know("a")
 		w.know("b")
 		expect(t, w.push(room("room:*"), "room:1", "e"), channel.ErrUnavailable, 0)
+	})
+}
+
+// An edge that has just started takes sockets before it knows a router.
+func TestACallWaitsForTheFirstRouter(t *testing.T) {
+	inWorld(t, Default("e1"), func(t *testing.T, w *world) {
+		early := w.join(room("room:*"), "room:1")
+		time.Sleep(time.Second - time.Millisecond) // virtual time
+		w.serve("a", &router{})
+		expect(t, early, nil, time.Second)
 	})
 }
 

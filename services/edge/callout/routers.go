@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -24,10 +25,12 @@ type method[Req, Resp any] func(client, context.Context, *Req, ...grpc.CallOptio
 const attempts = 2
 
 // ask makes a call at the owner of a topic, or without a topic at any router,
-// and at one other if the first certainly did not pass it on to the backend.
+// and at one other if the first certainly did not pass it on to the backend. It
+// waits for a router to be known: an edge that has just started hears of them in
+// a moment.
 func ask[Req, Resp any](ctx context.Context, r *routers, topic string, req *Req, call method[Req, Resp]) (*Resp, error) {
 	err := status.Error(codes.Unavailable, "no router is known")
-	for _, m := range r.candidates(topic) {
+	for _, m := range r.await(ctx, topic) {
 		var resp *Resp
 		var passed bool
 		if resp, passed, err = askOne(ctx, r, m.Address, req, call); err == nil || passed {
@@ -78,6 +81,24 @@ type way struct {
 
 func newRouters(source Routers, dial func(address string) (*grpc.ClientConn, error)) *routers {
 	return &routers{source: source, dial: dial, ways: map[string]*way{}}
+}
+
+// lookInterval is how often a call looks for a router while none is known.
+const lookInterval = 50 * time.Millisecond
+
+// await returns the candidates as soon as there are any, or nothing when ctx
+// ends.
+func (r *routers) await(ctx context.Context, topic string) []cluster.Member {
+	for {
+		if known := r.candidates(topic); len(known) > 0 {
+			return known
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(lookInterval):
+		}
+	}
 }
 
 // candidates returns the routers to ask about a topic, best first.
