@@ -206,6 +206,14 @@ func wait(d time.Duration) {
 // gets fails unless the channel got exactly this since the last time, refs aside.
 func (c *channelOf) gets(want ...string) {
 	c.edge.fleet.t.Helper()
+	got := c.heard()
+	if !slices.Equal(got, want) {
+		c.edge.fleet.t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// heard is what came since the last time, with R for each ref.
+func (c *channelOf) heard() []string {
 	c.edge.mu.Lock()
 	defer c.edge.mu.Unlock()
 	got := make([]string, 0, len(c.got))
@@ -213,9 +221,7 @@ func (c *channelOf) gets(want ...string) {
 		got = append(got, refs.ReplaceAllString(text, `"$1":R`))
 	}
 	c.got = nil
-	if !slices.Equal(got, want) {
-		c.edge.fleet.t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
+	return got
 }
 
 func (c *channelOf) forget() {
