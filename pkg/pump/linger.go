@@ -1,6 +1,9 @@
 package pump
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // How a busy stream gathers. Waking the other side costs some forty times what
 // one more item in a message does, so above some 1,600 messages a second it pays
@@ -39,6 +42,23 @@ func (l *linger) wait(now time.Time) time.Duration {
 		return 0
 	}
 	return max(0, l.last.Add(lingerTime).Sub(now))
+}
+
+// pause waits, now that something is queued, unless the stream ends: then it
+// returns why.
+func (l *linger) pause(ctx context.Context, received *receiver) error {
+	left := l.wait(time.Now())
+	if left == 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-received.done:
+		return received.reason(ctx)
+	case <-time.After(left):
+		return nil
+	}
 }
 
 // judge looks at a window that is over, and begins the next.

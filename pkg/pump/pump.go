@@ -122,13 +122,9 @@ func (s Stream[Item, Out, In]) send(ctx context.Context, send func(*Out) error, 
 			continue
 		case <-s.Queue.Ready():
 		}
-		if pause := pace.wait(time.Now()); s.Linger && pause > 0 {
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-received.done:
-				return received.reason(ctx)
-			case <-time.After(pause):
+		if s.Linger {
+			if err := pace.pause(ctx, received); err != nil {
+				return err
 			}
 		}
 		items = s.Queue.Take(items)
@@ -139,7 +135,9 @@ func (s Stream[Item, Out, In]) send(ctx context.Context, send func(*Out) error, 
 			}
 			rest = rest[n:]
 		}
-		pace.sent(time.Now(), len(items))
+		if s.Linger {
+			pace.sent(time.Now(), len(items))
+		}
 	}
 }
 

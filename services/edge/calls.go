@@ -40,11 +40,15 @@ const sessionGone = 410
 // rare.
 func (e *Edge) disconnect(what *meshv1.Disconnect) *meshv1.Disconnected {
 	result := &meshv1.Disconnected{}
-	if c := what.GetConnection(); c != nil && c.GetEdge() != e.cfg.ID {
+	c := what.GetConnection()
+	switch {
+	case c == nil && what.GetUser() == "" && what.GetTopic() == "": // everybody is never meant
+		return result
+	case c != nil && c.GetEdge() != e.cfg.ID:
 		return result
 	}
 	for id, s := range e.sessions() {
-		if c := what.GetConnection(); c != nil && c.GetId() != id {
+		if c != nil && c.GetId() != id {
 			continue
 		}
 		closed, channels := s.Disconnect(what.GetUser(), what.GetTopic())

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"google.golang.org/grpc"
-
 	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/services/edge/admit"
 	"github.com/skein-mesh/skein/services/edge/handshake"
@@ -50,7 +48,7 @@ func (e *Edge) newPlace(m Mount, names *namespace.Set) (*place, error) {
 		Admit:     p.admitPoll,
 		NextID:    e.nextID,
 		Addresses: e.addresses,
-		Router:    func() (grpc.ClientConnInterface, bool) { return e.callout.Router() },
+		Router:    e.callout.Router,
 		Limits: longpoll.Limits{
 			Window: m.LongPollWindow, OutboxBytes: e.cfg.OutboxBytes, BodyBytes: m.MaxMessageSize, Drain: max(e.cfg.Spread, 1),
 		},

@@ -1,6 +1,7 @@
 package longpoll
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -63,10 +64,10 @@ func Defaults() Limits {
 
 func (l Limits) withDefaults() Limits {
 	d := Defaults()
-	l.Window = orDefault(l.Window, d.Window)
-	l.OutboxBytes = orDefault(l.OutboxBytes, d.OutboxBytes)
-	l.BodyBytes = orDefault(l.BodyBytes, d.BodyBytes)
-	l.Drain = orDefault(l.Drain, d.Drain)
+	l.Window = cmp.Or(l.Window, d.Window)
+	l.OutboxBytes = cmp.Or(l.OutboxBytes, d.OutboxBytes)
+	l.BodyBytes = cmp.Or(l.BodyBytes, d.BodyBytes)
+	l.Drain = cmp.Or(l.Drain, d.Drain)
 	return l
 }
 
@@ -96,14 +97,6 @@ func (o Options) validate() error {
 	require(o.NextID != nil, "NextID")
 	require(o.Router != nil, "Router")
 	return errors.Join(errs...)
-}
-
-func orDefault[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
 }
 
 // anyNumber has no limit.

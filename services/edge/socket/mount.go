@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,9 +52,9 @@ func DefaultMount() Mount {
 
 func (m Mount) withDefaults() Mount {
 	d := DefaultMount()
-	m.FrameBytes = orDefault(m.FrameBytes, d.FrameBytes)
-	m.MessageBytes = orDefault(m.MessageBytes, d.MessageBytes)
-	m.Idle = orDefault(m.Idle, d.Idle)
+	m.FrameBytes = cmp.Or(m.FrameBytes, d.FrameBytes)
+	m.MessageBytes = cmp.Or(m.MessageBytes, d.MessageBytes)
+	m.Idle = cmp.Or(m.Idle, d.Idle)
 	return m
 }
 

@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net"
@@ -88,20 +89,20 @@ func Defaults() Limits {
 
 func (l Limits) withDefaults() Limits {
 	d := Defaults()
-	l.OutboxBytes = orDefault(l.OutboxBytes, d.OutboxBytes)
-	l.HeadBytes = orDefault(l.HeadBytes, d.HeadBytes)
-	l.BodyBytes = orDefault(l.BodyBytes, d.BodyBytes)
-	l.SendBuffer = orDefault(l.SendBuffer, d.SendBuffer)
-	l.Handshake = orDefault(l.Handshake, d.Handshake)
-	l.CloseWait = orDefault(l.CloseWait, d.CloseWait)
-	l.Drain = orDefault(l.Drain, d.Drain)
+	l.OutboxBytes = cmp.Or(l.OutboxBytes, d.OutboxBytes)
+	l.HeadBytes = cmp.Or(l.HeadBytes, d.HeadBytes)
+	l.BodyBytes = cmp.Or(l.BodyBytes, d.BodyBytes)
+	l.SendBuffer = cmp.Or(l.SendBuffer, d.SendBuffer)
+	l.Handshake = cmp.Or(l.Handshake, d.Handshake)
+	l.CloseWait = cmp.Or(l.CloseWait, d.CloseWait)
+	l.Drain = cmp.Or(l.Drain, d.Drain)
 	return l
 }
 
 func (o Options) withDefaults() Options {
-	o.Engine = orDefault(o.Engine, Auto)
-	o.Writer = orDefault(o.Writer, AutoWriter)
-	o.Loops = orDefault(o.Loops, max(1, runtime.GOMAXPROCS(0)/2))
+	o.Engine = cmp.Or(o.Engine, Auto)
+	o.Writer = cmp.Or(o.Writer, AutoWriter)
+	o.Loops = cmp.Or(o.Loops, max(1, runtime.GOMAXPROCS(0)/2))
 	o.Limits = o.Limits.withDefaults()
 	if o.NextID == nil {
 		o.NextID = new(counter).next
@@ -132,12 +133,4 @@ func (o Options) validate() error {
 		errs = append(errs, errors.New("socket: unknown writer "+string(o.Writer)))
 	}
 	return errors.Join(errs...)
-}
-
-func orDefault[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
 }
