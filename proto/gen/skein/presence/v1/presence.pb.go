@@ -130,10 +130,19 @@ func (x *ReportRequest) GetEdge() *Edge {
 // ReportResponse answers a report.
 type ReportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Lease is for how long, in milliseconds, the report counts without another.
+	// Lease is for how long, in milliseconds, the report counts without another,
+	// and so does the hint.
 	LeaseMs uint32 `protobuf:"varint,1,opt,name=lease_ms,json=leaseMs,proto3" json:"lease_ms,omitempty"`
 	// Elected is the id of the instance that plans for the fleet.
-	Elected       string `protobuf:"bytes,2,opt,name=elected,proto3" json:"elected,omitempty"`
+	Elected string `protobuf:"bytes,2,opt,name=elected,proto3" json:"elected,omitempty"`
+	// Hint is what the planner wants of this edge; only the elected instance gives
+	// one. An edge that gets hints of two follows the lower id.
+	Hint *Hint `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
+	// Orders are the latest that the instance knows. The edge keeps them, if they
+	// are later than its own, and reports them to every instance.
+	Orders *Orders `protobuf:"bytes,4,opt,name=orders,proto3" json:"orders,omitempty"`
+	// Instance is the id of the instance that answers.
+	Instance      string `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -182,6 +191,316 @@ func (x *ReportResponse) GetElected() string {
 	return ""
 }
 
+func (x *ReportResponse) GetHint() *Hint {
+	if x != nil {
+		return x.Hint
+	}
+	return nil
+}
+
+func (x *ReportResponse) GetOrders() *Orders {
+	if x != nil {
+		return x.Orders
+	}
+	return nil
+}
+
+func (x *ReportResponse) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+// Hint is what the planner wants of one edge. It counts until its lease ends;
+// after that the edge behaves as if nobody planned.
+type Hint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Weight is the share of new connections that the edge should get from
+	// balancers, in percent of its configured weight: 1 to 256.
+	Weight uint32 `protobuf:"varint,1,opt,name=weight,proto3" json:"weight,omitempty"`
+	// MovedUntil is the total of moved connections, as in Edge.moved, that the edge
+	// should reach. A total, not a number: a hint that comes twice, or of two
+	// instances, moves nobody twice.
+	MovedUntil uint64 `protobuf:"varint,2,opt,name=moved_until,json=movedUntil,proto3" json:"moved_until,omitempty"`
+	// Rate is the most connections to move in a second.
+	Rate float64 `protobuf:"fixed64,3,opt,name=rate,proto3" json:"rate,omitempty"`
+	// Reason of both, for people.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hint) Reset() {
+	*x = Hint{}
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hint) ProtoMessage() {}
+
+func (x *Hint) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hint.ProtoReflect.Descriptor instead.
+func (*Hint) Descriptor() ([]byte, []int) {
+	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Hint) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Hint) GetMovedUntil() uint64 {
+	if x != nil {
+		return x.MovedUntil
+	}
+	return 0
+}
+
+func (x *Hint) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *Hint) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Orders are what operators want until they say otherwise. Each order replaces
+// all before; the one with the larger seq counts, of equal ones that of the
+// larger instance. Edges keep them, so that they outlive any instance.
+type Orders struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Seq counts orders.
+	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Instance that took the order.
+	Instance string `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	// Paused stops every move and every weight.
+	Paused bool `protobuf:"varint,3,opt,name=paused,proto3" json:"paused,omitempty"`
+	// Rollout moves the connections of one group of edges to another.
+	Rollout *Rollout `protobuf:"bytes,4,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	// Drains are edges that should have no connections.
+	Drains        []*Drain `protobuf:"bytes,5,rep,name=drains,proto3" json:"drains,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Orders) Reset() {
+	*x = Orders{}
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Orders) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Orders) ProtoMessage() {}
+
+func (x *Orders) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Orders.ProtoReflect.Descriptor instead.
+func (*Orders) Descriptor() ([]byte, []int) {
+	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Orders) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Orders) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Orders) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Orders) GetRollout() *Rollout {
+	if x != nil {
+		return x.Rollout
+	}
+	return nil
+}
+
+func (x *Orders) GetDrains() []*Drain {
+	if x != nil {
+		return x.Drains
+	}
+	return nil
+}
+
+// Rollout moves the connections of one group of edges to another.
+type Rollout struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From is the group that is emptied.
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// To is the group that takes over; from now on it is the one that serves.
+	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// Rate is the most connections to move in a second.
+	Rate float64 `protobuf:"fixed64,3,opt,name=rate,proto3" json:"rate,omitempty"`
+	// Paused holds both groups as they are.
+	Paused        bool `protobuf:"varint,4,opt,name=paused,proto3" json:"paused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rollout) Reset() {
+	*x = Rollout{}
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rollout) ProtoMessage() {}
+
+func (x *Rollout) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
+func (*Rollout) Descriptor() ([]byte, []int) {
+	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Rollout) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Rollout) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Rollout) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *Rollout) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+// Drain is an edge that should have no connections.
+type Drain struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Edge is its id.
+	Edge string `protobuf:"bytes,1,opt,name=edge,proto3" json:"edge,omitempty"`
+	// Incarnation is the life of it that is meant: a later one serves.
+	Incarnation   uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Drain) GetEdge() string {
+	if x != nil {
+		return x.Edge
+	}
+	return ""
+}
+
+func (x *Drain) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
 // Edge is the load of one edge.
 type Edge struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -212,14 +531,42 @@ type Edge struct {
 	// Taken is when the sample was taken.
 	Taken *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=taken,proto3" json:"taken,omitempty"`
 	// View is the hash of the router view that the edge adopted.
-	View          uint64 `protobuf:"varint,14,opt,name=view,proto3" json:"view,omitempty"`
+	View uint64 `protobuf:"varint,14,opt,name=view,proto3" json:"view,omitempty"`
+	// Group is what the operator calls a part of the fleet, such as "blue".
+	Group string `protobuf:"bytes,15,opt,name=group,proto3" json:"group,omitempty"`
+	// Capacity is the share of the fleet's connections that the edge should have,
+	// beside others with 100. 0 means 100.
+	Capacity uint32 `protobuf:"varint,16,opt,name=capacity,proto3" json:"capacity,omitempty"`
+	// CpuLimit is how many cores the process may use; 0 if unknown.
+	CpuLimit float64 `protobuf:"fixed64,17,opt,name=cpu_limit,json=cpuLimit,proto3" json:"cpu_limit,omitempty"`
+	// MemoryLimit is how many bytes the process may use; 0 if unknown.
+	MemoryLimit uint64 `protobuf:"varint,18,opt,name=memory_limit,json=memoryLimit,proto3" json:"memory_limit,omitempty"`
+	// UptimeMs is for how many milliseconds the process runs.
+	UptimeMs uint64 `protobuf:"varint,19,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"`
+	// Opened is the total of connections that were opened since it started.
+	Opened uint64 `protobuf:"varint,20,opt,name=opened,proto3" json:"opened,omitempty"`
+	// Moved is the total of connections that it closed because hints said so.
+	Moved uint64 `protobuf:"varint,21,opt,name=moved,proto3" json:"moved,omitempty"`
+	// Weight is what it tells balancers now, in percent; 0 while it drains.
+	Weight uint32 `protobuf:"varint,22,opt,name=weight,proto3" json:"weight,omitempty"`
+	// WeightAgeMs is for how many milliseconds it tells them this weight.
+	WeightAgeMs uint64 `protobuf:"varint,23,opt,name=weight_age_ms,json=weightAgeMs,proto3" json:"weight_age_ms,omitempty"`
+	// PollAgeMs is how many milliseconds ago a balancer asked for the weight; only
+	// with polled.
+	PollAgeMs uint64 `protobuf:"varint,24,opt,name=poll_age_ms,json=pollAgeMs,proto3" json:"poll_age_ms,omitempty"`
+	// Polled says that a balancer has asked for the weight since it started.
+	Polled bool `protobuf:"varint,25,opt,name=polled,proto3" json:"polled,omitempty"`
+	// Planner is the id of the instance whose hints it follows; empty for none.
+	Planner string `protobuf:"bytes,26,opt,name=planner,proto3" json:"planner,omitempty"`
+	// Orders that it keeps.
+	Orders        *Orders `protobuf:"bytes,27,opt,name=orders,proto3" json:"orders,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Edge) Reset() {
 	*x = Edge{}
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[2]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -231,7 +578,7 @@ func (x *Edge) String() string {
 func (*Edge) ProtoMessage() {}
 
 func (x *Edge) ProtoReflect() protoreflect.Message {
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[2]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -244,7 +591,7 @@ func (x *Edge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Edge.ProtoReflect.Descriptor instead.
 func (*Edge) Descriptor() ([]byte, []int) {
-	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{2}
+	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Edge) GetId() string {
@@ -345,6 +692,97 @@ func (x *Edge) GetView() uint64 {
 	return 0
 }
 
+func (x *Edge) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Edge) GetCapacity() uint32 {
+	if x != nil {
+		return x.Capacity
+	}
+	return 0
+}
+
+func (x *Edge) GetCpuLimit() float64 {
+	if x != nil {
+		return x.CpuLimit
+	}
+	return 0
+}
+
+func (x *Edge) GetMemoryLimit() uint64 {
+	if x != nil {
+		return x.MemoryLimit
+	}
+	return 0
+}
+
+func (x *Edge) GetUptimeMs() uint64 {
+	if x != nil {
+		return x.UptimeMs
+	}
+	return 0
+}
+
+func (x *Edge) GetOpened() uint64 {
+	if x != nil {
+		return x.Opened
+	}
+	return 0
+}
+
+func (x *Edge) GetMoved() uint64 {
+	if x != nil {
+		return x.Moved
+	}
+	return 0
+}
+
+func (x *Edge) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Edge) GetWeightAgeMs() uint64 {
+	if x != nil {
+		return x.WeightAgeMs
+	}
+	return 0
+}
+
+func (x *Edge) GetPollAgeMs() uint64 {
+	if x != nil {
+		return x.PollAgeMs
+	}
+	return 0
+}
+
+func (x *Edge) GetPolled() bool {
+	if x != nil {
+		return x.Polled
+	}
+	return false
+}
+
+func (x *Edge) GetPlanner() string {
+	if x != nil {
+		return x.Planner
+	}
+	return ""
+}
+
+func (x *Edge) GetOrders() *Orders {
+	if x != nil {
+		return x.Orders
+	}
+	return nil
+}
+
 // Fleet is every edge with a valid lease, sorted by id.
 type Fleet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -362,7 +800,7 @@ type Fleet struct {
 
 func (x *Fleet) Reset() {
 	*x = Fleet{}
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[3]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +812,7 @@ func (x *Fleet) String() string {
 func (*Fleet) ProtoMessage() {}
 
 func (x *Fleet) ProtoReflect() protoreflect.Message {
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[3]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +825,7 @@ func (x *Fleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fleet.ProtoReflect.Descriptor instead.
 func (*Fleet) Descriptor() ([]byte, []int) {
-	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{3}
+	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Fleet) GetEdges() []*Edge {
@@ -427,7 +865,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[4]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +877,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[4]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +890,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{4}
+	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{8}
 }
 
 // ListResponse is the fleet.
@@ -466,7 +904,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[5]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +916,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[5]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +929,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{5}
+	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListResponse) GetFleet() *Fleet {
@@ -513,7 +951,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[6]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -525,7 +963,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[6]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -538,7 +976,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{6}
+	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchRequest) GetIntervalMs() uint32 {
@@ -559,7 +997,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[7]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -571,7 +1009,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skein_presence_v1_presence_proto_msgTypes[7]
+	mi := &file_skein_presence_v1_presence_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -584,7 +1022,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{7}
+	return file_skein_presence_v1_presence_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchResponse) GetFleet() *Fleet {
@@ -600,10 +1038,33 @@ const file_skein_presence_v1_presence_proto_rawDesc = "" +
 	"\n" +
 	" skein/presence/v1/presence.proto\x12\x11skein.presence.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n" +
 	"\rReportRequest\x12+\n" +
-	"\x04edge\x18\x01 \x01(\v2\x17.skein.presence.v1.EdgeR\x04edge\"E\n" +
+	"\x04edge\x18\x01 \x01(\v2\x17.skein.presence.v1.EdgeR\x04edge\"\xc1\x01\n" +
 	"\x0eReportResponse\x12\x19\n" +
 	"\blease_ms\x18\x01 \x01(\rR\aleaseMs\x12\x18\n" +
-	"\aelected\x18\x02 \x01(\tR\aelected\"\xa4\x03\n" +
+	"\aelected\x18\x02 \x01(\tR\aelected\x12+\n" +
+	"\x04hint\x18\x03 \x01(\v2\x17.skein.presence.v1.HintR\x04hint\x121\n" +
+	"\x06orders\x18\x04 \x01(\v2\x19.skein.presence.v1.OrdersR\x06orders\x12\x1a\n" +
+	"\binstance\x18\x05 \x01(\tR\binstance\"k\n" +
+	"\x04Hint\x12\x16\n" +
+	"\x06weight\x18\x01 \x01(\rR\x06weight\x12\x1f\n" +
+	"\vmoved_until\x18\x02 \x01(\x04R\n" +
+	"movedUntil\x12\x12\n" +
+	"\x04rate\x18\x03 \x01(\x01R\x04rate\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xb6\x01\n" +
+	"\x06Orders\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12\x16\n" +
+	"\x06paused\x18\x03 \x01(\bR\x06paused\x124\n" +
+	"\arollout\x18\x04 \x01(\v2\x1a.skein.presence.v1.RolloutR\arollout\x120\n" +
+	"\x06drains\x18\x05 \x03(\v2\x18.skein.presence.v1.DrainR\x06drains\"Y\n" +
+	"\aRollout\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x12\n" +
+	"\x04rate\x18\x03 \x01(\x01R\x04rate\x12\x16\n" +
+	"\x06paused\x18\x04 \x01(\bR\x06paused\"=\n" +
+	"\x05Drain\x12\x12\n" +
+	"\x04edge\x18\x01 \x01(\tR\x04edge\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\"\xa2\x06\n" +
 	"\x04Edge\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
@@ -621,7 +1082,20 @@ const file_skein_presence_v1_presence_proto_rawDesc = "" +
 	"deliveries\x12\x1c\n" +
 	"\tpublishes\x18\f \x01(\x04R\tpublishes\x120\n" +
 	"\x05taken\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x05taken\x12\x12\n" +
-	"\x04view\x18\x0e \x01(\x04R\x04view\"\x8e\x01\n" +
+	"\x04view\x18\x0e \x01(\x04R\x04view\x12\x14\n" +
+	"\x05group\x18\x0f \x01(\tR\x05group\x12\x1a\n" +
+	"\bcapacity\x18\x10 \x01(\rR\bcapacity\x12\x1b\n" +
+	"\tcpu_limit\x18\x11 \x01(\x01R\bcpuLimit\x12!\n" +
+	"\fmemory_limit\x18\x12 \x01(\x04R\vmemoryLimit\x12\x1b\n" +
+	"\tuptime_ms\x18\x13 \x01(\x04R\buptimeMs\x12\x16\n" +
+	"\x06opened\x18\x14 \x01(\x04R\x06opened\x12\x14\n" +
+	"\x05moved\x18\x15 \x01(\x04R\x05moved\x12\x16\n" +
+	"\x06weight\x18\x16 \x01(\rR\x06weight\x12\"\n" +
+	"\rweight_age_ms\x18\x17 \x01(\x04R\vweightAgeMs\x12\x1e\n" +
+	"\vpoll_age_ms\x18\x18 \x01(\x04R\tpollAgeMs\x12\x16\n" +
+	"\x06polled\x18\x19 \x01(\bR\x06polled\x12\x18\n" +
+	"\aplanner\x18\x1a \x01(\tR\aplanner\x121\n" +
+	"\x06orders\x18\x1b \x01(\v2\x19.skein.presence.v1.OrdersR\x06orders\"\x8e\x01\n" +
 	"\x05Fleet\x12-\n" +
 	"\x05edges\x18\x01 \x03(\v2\x17.skein.presence.v1.EdgeR\x05edges\x12 \n" +
 	"\vconnections\x18\x02 \x01(\x04R\vconnections\x12\x18\n" +
@@ -659,37 +1133,46 @@ func file_skein_presence_v1_presence_proto_rawDescGZIP() []byte {
 }
 
 var file_skein_presence_v1_presence_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skein_presence_v1_presence_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_skein_presence_v1_presence_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_skein_presence_v1_presence_proto_goTypes = []any{
 	(EdgeState)(0),                // 0: skein.presence.v1.EdgeState
 	(*ReportRequest)(nil),         // 1: skein.presence.v1.ReportRequest
 	(*ReportResponse)(nil),        // 2: skein.presence.v1.ReportResponse
-	(*Edge)(nil),                  // 3: skein.presence.v1.Edge
-	(*Fleet)(nil),                 // 4: skein.presence.v1.Fleet
-	(*ListRequest)(nil),           // 5: skein.presence.v1.ListRequest
-	(*ListResponse)(nil),          // 6: skein.presence.v1.ListResponse
-	(*WatchRequest)(nil),          // 7: skein.presence.v1.WatchRequest
-	(*WatchResponse)(nil),         // 8: skein.presence.v1.WatchResponse
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*Hint)(nil),                  // 3: skein.presence.v1.Hint
+	(*Orders)(nil),                // 4: skein.presence.v1.Orders
+	(*Rollout)(nil),               // 5: skein.presence.v1.Rollout
+	(*Drain)(nil),                 // 6: skein.presence.v1.Drain
+	(*Edge)(nil),                  // 7: skein.presence.v1.Edge
+	(*Fleet)(nil),                 // 8: skein.presence.v1.Fleet
+	(*ListRequest)(nil),           // 9: skein.presence.v1.ListRequest
+	(*ListResponse)(nil),          // 10: skein.presence.v1.ListResponse
+	(*WatchRequest)(nil),          // 11: skein.presence.v1.WatchRequest
+	(*WatchResponse)(nil),         // 12: skein.presence.v1.WatchResponse
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_skein_presence_v1_presence_proto_depIdxs = []int32{
-	3, // 0: skein.presence.v1.ReportRequest.edge:type_name -> skein.presence.v1.Edge
-	0, // 1: skein.presence.v1.Edge.state:type_name -> skein.presence.v1.EdgeState
-	9, // 2: skein.presence.v1.Edge.taken:type_name -> google.protobuf.Timestamp
-	3, // 3: skein.presence.v1.Fleet.edges:type_name -> skein.presence.v1.Edge
-	4, // 4: skein.presence.v1.ListResponse.fleet:type_name -> skein.presence.v1.Fleet
-	4, // 5: skein.presence.v1.WatchResponse.fleet:type_name -> skein.presence.v1.Fleet
-	1, // 6: skein.presence.v1.PresenceService.Report:input_type -> skein.presence.v1.ReportRequest
-	5, // 7: skein.presence.v1.FleetService.List:input_type -> skein.presence.v1.ListRequest
-	7, // 8: skein.presence.v1.FleetService.Watch:input_type -> skein.presence.v1.WatchRequest
-	2, // 9: skein.presence.v1.PresenceService.Report:output_type -> skein.presence.v1.ReportResponse
-	6, // 10: skein.presence.v1.FleetService.List:output_type -> skein.presence.v1.ListResponse
-	8, // 11: skein.presence.v1.FleetService.Watch:output_type -> skein.presence.v1.WatchResponse
-	9, // [9:12] is the sub-list for method output_type
-	6, // [6:9] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	7,  // 0: skein.presence.v1.ReportRequest.edge:type_name -> skein.presence.v1.Edge
+	3,  // 1: skein.presence.v1.ReportResponse.hint:type_name -> skein.presence.v1.Hint
+	4,  // 2: skein.presence.v1.ReportResponse.orders:type_name -> skein.presence.v1.Orders
+	5,  // 3: skein.presence.v1.Orders.rollout:type_name -> skein.presence.v1.Rollout
+	6,  // 4: skein.presence.v1.Orders.drains:type_name -> skein.presence.v1.Drain
+	0,  // 5: skein.presence.v1.Edge.state:type_name -> skein.presence.v1.EdgeState
+	13, // 6: skein.presence.v1.Edge.taken:type_name -> google.protobuf.Timestamp
+	4,  // 7: skein.presence.v1.Edge.orders:type_name -> skein.presence.v1.Orders
+	7,  // 8: skein.presence.v1.Fleet.edges:type_name -> skein.presence.v1.Edge
+	8,  // 9: skein.presence.v1.ListResponse.fleet:type_name -> skein.presence.v1.Fleet
+	8,  // 10: skein.presence.v1.WatchResponse.fleet:type_name -> skein.presence.v1.Fleet
+	1,  // 11: skein.presence.v1.PresenceService.Report:input_type -> skein.presence.v1.ReportRequest
+	9,  // 12: skein.presence.v1.FleetService.List:input_type -> skein.presence.v1.ListRequest
+	11, // 13: skein.presence.v1.FleetService.Watch:input_type -> skein.presence.v1.WatchRequest
+	2,  // 14: skein.presence.v1.PresenceService.Report:output_type -> skein.presence.v1.ReportResponse
+	10, // 15: skein.presence.v1.FleetService.List:output_type -> skein.presence.v1.ListResponse
+	12, // 16: skein.presence.v1.FleetService.Watch:output_type -> skein.presence.v1.WatchResponse
+	14, // [14:17] is the sub-list for method output_type
+	11, // [11:14] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_skein_presence_v1_presence_proto_init() }
@@ -703,7 +1186,7 @@ func file_skein_presence_v1_presence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skein_presence_v1_presence_proto_rawDesc), len(file_skein_presence_v1_presence_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
