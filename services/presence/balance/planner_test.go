@@ -1,0 +1,416 @@
+package balance
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
+)
+
+func TestApportionIsExact(t *testing.T) {
+	for _, tt := range []struct {
+		total   int
+		weights []float64
+		have    []int
+		want    []int
+	}{
+		{10, []float64{1, 1, 1}, []int{4, 3, 3}, []int{4, 3, 3}},
+		{10, []float64{1, 1, 1}, []int{3, 3, 4}, []int{3, 3, 4}},
+		{11, []float64{1, 1, 1}, []int{0, 9, 2}, []int{3, 4, 4}},
+		{100, []float64{100, 300}, []int{0, 0}, []int{25, 75}},
+		{7, []float64{0, 2}, []int{7, 0}, []int{0, 7}},
+		{5, []float64{0, 0}, []int{5, 0}, []int{0, 0}},
+		{0, []float64{1}, []int{0}, []int{0}},
+	} {
+		if got := apportion(tt.total, tt.weights, tt.have); !slices.Equal(got, tt.want) {
+			t.Errorf("apportion(%d, %v, %v) = %v, want %v", tt.total, tt.weights, tt.have, got, tt.want)
+		}
+	}
+}
+
+func TestApportionGivesEachItsQuota(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 50).Draw(t, "edges")
+		total := rapid.IntRange(0, 1<<31).Draw(t, "total")
+		weights := rapid.SliceOfN(rapid.Float64Range(0.01, 1000), n, n).Draw(t, "weights")
+		parts, sum, all := apportion(total, weights, make([]int, n)), 0.0, 0
+		for _, w := range weights {
+			sum += w
+		}
+		for i, part := range parts {
+			all += part
+			if quota := float64(total) * weights[i] / sum; float64(part) < quota-1.01 || float64(part) > quota+1.01 {
+				t.Fatalf("part %d is %d of a quota of %v", i, part, quota)
+			}
+		}
+		if all != total {
+			t.Fatalf("the parts add up to %d of %d", all, total)
+		}
+	})
+}
+
+// counts are connections of up to eight edges that are worth a plan.
+func drawWorld(t *rapid.T) *world {
+	counts := rapid.SliceOfN(rapid.IntRange(0, 5000), 2, 8).Draw(t, "connections")
+	return newWorld(rapid.Uint64().Draw(t, "seed"), counts...)
+}
+
+func TestMovesAreTheSurplusUnderSteering(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWorld(t)
+		w.perfect = true
+		least := w.surplus()
+		if !w.until(600) {
+			t.Fatalf("not level after 10 minutes: %v, %v", w.counts(), w.last.Status)
+		}
+		worth := max(50, 5*sum(w.counts())/100)
+		switch {
+		case least <= worth && w.moves > 0:
+			t.Fatalf("%d were moved though only %d are too many", w.moves, least)
+		case least > worth && (w.moves > least || w.moves < least-len(w.edges)*sum(w.counts())/len(w.edges)/100-2*len(w.edges)):
+			t.Fatalf("%d were moved, %d were too many", w.moves, least)
+		}
+		before := w.moves
+		w.planner.Apply()
+		if !w.until(600) {
+			t.Fatal("not level after it was asked for again")
+		}
+		if again := w.moves - before; least > worth && again > len(w.edges)*sum(w.counts())/len(w.edges)/100+2*len(w.edges) {
+			t.Fatalf("a plan for its own result moves %d", again)
+		}
+	})
+}
+
+func sum(counts []int) int {
+	total := 0
+	for _, c := range counts {
+		total += c
+	}
+	return total
+}
+
+func TestSomebodyAlwaysAccepts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWorld(t)
+		for range rapid.IntRange(1, 60).Draw(t, "seconds") {
+			switch rapid.IntRange(0, 9).Draw(t, "event") {
+			case 0:
+				w.add(0)
+			case 1:
+				w.edges[rapid.IntRange(0, len(w.edges)-1).Draw(t, "edge")].State = presencev1.EdgeState_EDGE_STATE_DRAINING
+			case 2:
+				w.edges[rapid.IntRange(0, len(w.edges)-1).Draw(t, "edge")].State = presencev1.EdgeState_EDGE_STATE_READY
+			case 3:
+				w.edges[rapid.IntRange(0, len(w.edges)-1).Draw(t, "edge")].Version = "2"
+			case 4:
+				w.edges[rapid.IntRange(0, len(w.edges)-1).Draw(t, "edge")].Capacity = uint32(rapid.IntRange(1, 1000).Draw(t, "capacity"))
+			case 5:
+				w.orders = &presencev1.Orders{Paused: rapid.Bool().Draw(t, "paused")}
+			}
+			w.tick()
+			checkWeights(t, w)
+		}
+	})
+}
+
+// checkWeights checks the bounds of what balancers are told.
+func checkWeights(t *rapid.T, w *world) {
+	if w.last.Hints == nil {
+		return
+	}
+	top, serving := uint32(0), 0
+	for _, e := range w.edges {
+		weight := w.last.Hints[e.GetId()].GetWeight()
+		if weight < floor || weight > ceiling {
+			t.Fatalf("%s is told %d%%", e.GetId(), weight)
+		}
+		if e.GetState() == presencev1.EdgeState_EDGE_STATE_READY {
+			top = max(top, weight)
+			serving++
+		}
+	}
+	if serving > 0 && top < leastTop {
+		t.Fatalf("of %d edges that serve none is told more than %d%%", serving, top)
+	}
+}
+
+func TestNoPingPongWhateverArrives(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWorld(t)
+		least, worth := w.surplus(), max(50, 5*sum(w.counts())/100)
+		for range 40 {
+			for range rapid.IntRange(0, 20).Draw(t, "arrivals") {
+				w.arrive()
+			}
+			w.tick()
+		}
+		w.until(600)
+		settled := w.moves
+		if settled > least+least/10+worth {
+			t.Fatalf("%d were moved of %d that were too many", settled, least)
+		}
+		for range 300 {
+			w.tick()
+		}
+		if w.moves != settled {
+			t.Fatalf("%d more were moved while nobody came or went: %v", w.moves-settled, w.counts())
+		}
+	})
+}
+
+func TestAnEdgeIsAdded(t *testing.T) {
+	w := newWorld(1, 10_000, 10_000, 10_000, 10_000)
+	w.until(20)
+	w.add(0).UptimeMs = 0
+	least := w.surplus()
+	for range 600 {
+		w.tick()
+		if w.last.Status.GetPhase() == presencev1.Phase_PHASE_MOVING {
+			break
+		}
+		if w.moves > 0 {
+			t.Fatal("moved before balancers were told for long enough")
+		}
+	}
+	if !w.until(600) {
+		t.Fatalf("not level: %v", w.last.Status)
+	}
+	if w.moves > least*105/100 || w.spreadOf() > 8000*5/100 {
+		t.Errorf("%d moves of at least %d, then %v", w.moves, least, w.counts())
+	}
+	record := w.planner.History()[0]
+	if record.GetTrigger() != presencev1.Trigger_TRIGGER_DEFICIT || record.GetOutcome() == "" || int(record.GetMoved()) != w.moves {
+		t.Errorf("history says %v", record)
+	}
+}
+
+func TestAPlannerTakesOver(t *testing.T) {
+	w := newWorld(2, 3000, 3000, 3000)
+	w.until(20)
+	w.add(0).UptimeMs = 0
+	least := w.surplus()
+	for w.moves < least/2 {
+		w.tick()
+	}
+	w.replacePlanner("p2")
+	for range 5 {
+		w.tick()
+		if len(w.last.Hints) > 0 {
+			break
+		}
+	}
+	if phase := w.last.Status.GetPhase(); phase != presencev1.Phase_PHASE_MOVING {
+		t.Errorf("the successor does not go on: %v, %v", phase, w.last.Status.GetGates())
+	}
+	if !w.until(300) {
+		t.Fatal("not level")
+	}
+	if w.moves > least*105/100 {
+		t.Errorf("%d moves of at least %d", w.moves, least)
+	}
+}
+
+func TestTheLastMovesSurviveATakeover(t *testing.T) {
+	w := newWorld(3, 1000, 1000, 1000)
+	w.until(20)
+	w.add(0).UptimeMs = 0
+	for w.moves < w.surplus()*9 { // until fewer are left than a plan is worth
+		w.tick()
+	}
+	w.replacePlanner("p0")
+	if w.until(300); w.spreadOf() > 750*5/100 {
+		t.Errorf("left at %v", w.counts())
+	}
+}
+
+func TestBalancersThatIgnoreWeightsAreFoundOut(t *testing.T) {
+	w := newWorld(4, 1000, 1000, 1000)
+	w.ignore = true
+	w.until(20)
+	w.add(0).UptimeMs = 0
+	warned := false
+	for range 3600 {
+		w.tick()
+		warned = warned || len(w.last.Status.GetWarnings()) > 0
+		if w.last.Status.GetPhase() == presencev1.Phase_PHASE_LEVEL {
+			break
+		}
+	}
+	if !warned {
+		t.Error("nobody is warned")
+	}
+	if most := slices.Max(w.counts()); most > 750*112/100 {
+		t.Errorf("left at %v", w.counts())
+	}
+	if outcome := w.planner.History()[0].GetOutcome(); outcome != "stopped within 10% of the targets: balancers ignore the weights" {
+		t.Errorf("the plan ended %q", outcome)
+	}
+}
+
+func TestHiddenTabsDoNotMakeItMoveMore(t *testing.T) {
+	w := newWorld(5, 3000, 3000, 3000)
+	w.hidden = 0.3
+	w.until(20)
+	w.add(0).UptimeMs = 0
+	if !w.until(3600) {
+		t.Fatalf("not level after an hour: %v", w.last.Status)
+	}
+	// Of those moved 70 % arrive: 3 x with 0.7 x = (9000 - 0.3 x) / 4 - ... at most all of the surplus over 0.7.
+	if w.moves > 2250*10/7 {
+		t.Errorf("%d moves", w.moves)
+	}
+	if w.spreadOf() > 2250*6/100 {
+		t.Errorf("left at %v", w.counts())
+	}
+}
+
+func TestPressureLowersAShareOnce(t *testing.T) {
+	w := newWorld(6, 2000, 2000, 2000)
+	w.until(20)
+	hot := w.edges[0]
+	for range 400 {
+		for _, e := range w.edges {
+			e.CpuLimit, e.Cpu = 2, float64(e.GetConnections())*0.0005
+		}
+		hot.Cpu = float64(hot.GetConnections()) * 0.00095 // its clients are busier
+		w.tick()
+	}
+	if n := hot.GetConnections(); n > 1800 || n < 1300 {
+		t.Errorf("the edge that is short of CPU has %d", n)
+	}
+	moved := w.moves
+	for range 600 {
+		hot.Cpu = float64(hot.GetConnections()) * 0.00095
+		w.tick()
+	}
+	if w.moves > moved+200 {
+		t.Errorf("%d went to and fro", w.moves-moved)
+	}
+	if trigger := w.planner.History()[len(w.planner.History())-1].GetTrigger(); trigger != presencev1.Trigger_TRIGGER_PRESSURE {
+		t.Errorf("the trigger was %v", trigger)
+	}
+}
+
+func TestARolloutEmptiesAGroupAndComesBack(t *testing.T) {
+	w := newWorld(7, 1000, 1000)
+	for _, e := range w.edges {
+		e.Group = "blue"
+	}
+	for range 2 {
+		e := w.add(0)
+		e.Group, e.Version, e.UptimeMs = "green", "2", 0
+	}
+	w.until(60)
+	if w.moves > 0 {
+		t.Fatalf("a group that waits was filled: %v", w.counts())
+	}
+	w.orders = &presencev1.Orders{Seq: 1, Rollout: &presencev1.Rollout{From: "blue", To: "green", Rate: 100}}
+	for w.moves < 500 {
+		w.tick()
+	}
+	w.orders = &presencev1.Orders{Seq: 2, Rollout: &presencev1.Rollout{From: "blue", To: "green", Rate: 100, Paused: true}}
+	w.tick()
+	paused := w.moves
+	for range 60 {
+		w.tick()
+	}
+	if w.moves != paused {
+		t.Error("moved while the rollout was paused")
+	}
+	w.orders = &presencev1.Orders{Seq: 3, Rollout: &presencev1.Rollout{From: "green", To: "blue", Rate: 100}}
+	if !w.until(300) || w.edges[2].GetConnections()+w.edges[3].GetConnections() != 0 {
+		t.Errorf("taken back to %v: %v", w.counts(), w.last.Status)
+	}
+	w.orders = &presencev1.Orders{Seq: 4, Rollout: &presencev1.Rollout{From: "blue", To: "green", Rate: 100}}
+	if !w.until(300) || w.edges[0].GetConnections()+w.edges[1].GetConnections() != 0 || w.spreadOf() > 1050 {
+		t.Errorf("rolled out to %v: %v", w.counts(), w.last.Status)
+	}
+}
+
+func TestARollingRestartMovesEachClientOnce(t *testing.T) {
+	for _, n := range []int{3, 6, 20} {
+		for _, version := range []string{"1", "2"} { // a new version, and a restart of the same
+			w := newWorld(9, slices.Repeat([]int{1000}, n)...)
+			w.until(20)
+			surge := w.add(0)
+			surge.UptimeMs, surge.Version = 0, version
+			w.tick()
+			w.tick()
+			moves, peak := 0, 0
+			for _, e := range w.edges[:n] {
+				moves += w.restart(e, 20, version)
+				peak = max(peak, slices.Max(w.counts()))
+			}
+			moves += w.moves
+			leak := float64(n) / (ceiling + float64(n)) // of the arrivals go to edges at the floor
+			if most := float64(n*1000) * (1 + leak); float64(moves) > most+10 {
+				t.Errorf("%d edges to %s: %d moves of %d clients, %.0f are bearable", n, version, moves, n*1000, most)
+			}
+			if peak > 1100 {
+				t.Errorf("%d edges to %s: %d at one edge", n, version, peak)
+			}
+			t.Logf("%d edges to %s: %d moves, peak %d", n, version, moves, peak)
+		}
+	}
+}
+
+func TestGatesHoldMoves(t *testing.T) {
+	for _, tt := range []struct {
+		gate string
+		shut func(w *world)
+	}{
+		{GatePaused, func(w *world) { w.orders = &presencev1.Orders{Paused: true} }},
+		{GatePlanner, func(w *world) { w.edges[0].Planner = "p0" }},
+		{GateMembership, func(w *world) { w.add(0) }},
+		{GateDrain, func(w *world) {
+			w.add(5).State = presencev1.EdgeState_EDGE_STATE_DRAINING
+		}},
+	} {
+		t.Run(tt.gate, func(t *testing.T) {
+			w := newWorld(8, 3000, 3000, 3000)
+			w.until(20)
+			w.add(0).UptimeMs = 0
+			for w.moves == 0 {
+				w.tick()
+			}
+			tt.shut(w)
+			w.tick()
+			moved := w.moves
+			names := []string{}
+			for _, g := range w.last.Status.GetGates() {
+				names = append(names, g.GetName())
+			}
+			if !slices.Contains(names, tt.gate) {
+				t.Errorf("gates are %v", names)
+			}
+			if w.tick(); w.moves != moved {
+				t.Errorf("%d moved through the gate", w.moves-moved)
+			}
+		})
+	}
+}
+
+func TestLateReportsHoldMoves(t *testing.T) {
+	p := New(Default(), "p1")
+	now := time.Unix(1000, 0)
+	edges := []*presencev1.Edge{
+		{Id: "a", Incarnation: 1, State: presencev1.EdgeState_EDGE_STATE_READY, Connections: 1000, Weight: 100, Polled: true},
+		{Id: "b", Incarnation: 1, State: presencev1.EdgeState_EDGE_STATE_READY, Weight: 100, Polled: true},
+	}
+	var d Decision
+	for range 10 {
+		now = now.Add(StepInterval)
+		d = p.Step(Sample{At: now, Edges: edges, Late: []string{"b"}})
+	}
+	if phase := d.Status.GetPhase(); phase != presencev1.Phase_PHASE_HELD {
+		t.Errorf("phase %v", phase)
+	}
+	for id, h := range d.Hints {
+		if h.GetMovedUntil() != 0 {
+			t.Errorf("%s is to move %d", id, h.GetMovedUntil())
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package balance
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// Weights in percent, as HAProxy takes them. With 0 an edge would get nothing
+// even if it is the last one left; above 256 HAProxy takes 256.
+const (
+	floor   = 1
+	neutral = 100
+	ceiling = 256
+)
+
+// spread tells every edge its usual weight: its share, scaled so that no balancer
+// cuts it off, and that the largest is worth something.
+func (p *pool) spread() {
+	largest := 0.0
+	for _, n := range p.nodes {
+		largest = max(largest, n.share)
+	}
+	scale := 1.0
+	switch {
+	case largest > ceiling:
+		scale = ceiling / largest
+	case largest < leastTop:
+		scale = neutral / max(largest, 1)
+	}
+	for _, n := range p.nodes {
+		n.weight = min(max(int(math.Round(n.share*scale)), floor), ceiling)
+	}
+}
+
+// leastTop is the least that the edge with the largest weight of a pool is told.
+const leastTop = 50
+
+// steer tells balancers to send new connections where they lack, in proportion.
+// Weights that would change little stay as they are told, because nobody may be
+// moved for a while after each change. least is the share of the largest deficit
+// below which an edge gets nothing.
+func (p *pool) steer(least float64) {
+	largest := 0
+	for _, n := range p.nodes {
+		if n.takes {
+			largest = max(largest, n.deficit())
+		}
+	}
+	if largest == 0 {
+		p.spread()
+		return
+	}
+	for _, n := range p.nodes {
+		n.weight = floor
+		if share := float64(n.deficit()) / float64(largest); n.takes && n.deficit() > 0 && share >= least {
+			n.weight = max(int(math.Round(share*ceiling)), floor+1)
+		}
+	}
+	if p.similar() {
+		for _, n := range p.nodes {
+			n.weight = int(n.GetWeight())
+		}
+	}
+}
+
+// similar reports whether what balancers are told now is about what they should
+// be told.
+func (p *pool) similar() bool {
+	const much = 0.35
+	return !slices.ContainsFunc(p.nodes, func(n *node) bool {
+		told := int(n.GetWeight())
+		if (told == floor) != (n.weight == floor) || told == 0 {
+			return true
+		}
+		return math.Abs(float64(told-n.weight)) > much*float64(n.weight)
+	})
+}
+
+// told reports whether every balancer had the time to hear the weights, and if
+// not, which edge is to blame. Edges that know no hints count as if.
+func (p *pool) told(wait time.Duration) (late *node) {
+	for _, n := range p.nodes {
+		if !n.hinted() {
+			continue
+		}
+		age := time.Duration(n.GetWeightAgeMs()) * time.Millisecond //nolint:gosec // bounded where it is received
+		if int(n.GetWeight()) != n.weight || age < wait {
+			return n
+		}
+	}
+	return nil
+}
+
+// polled reports whether a balancer asks any edge for its weight.
+func (f *fleet) polled() bool {
+	const recently = 30_000 // milliseconds; HAProxy asks each 2 s unless told otherwise
+	return slices.ContainsFunc(f.nodes, func(n *node) bool { return n.serving && n.GetPolled() && n.GetPollAgeMs() <= recently })
+}
+
+// steerDrain sends the clients of edges that drain where they need not move
+// again: to edges of the newer version as far as these have room, else to all.
+func (p *pool) steerDrain() {
+	room := 0
+	for _, n := range p.nodes {
+		if n.takes {
+			room += n.deficit()
+		}
+	}
+	if p.newest != "" && room < p.leaving/spill {
+		for _, n := range p.nodes {
+			n.takes = n.serving
+		}
+	}
+	p.steer(minor)
+}
+
+const (
+	spill = 10  // newer edges with room for less than one of so many that drain are full
+	minor = 0.1 // share of the largest deficit that is not worth a client's second move
+)
