@@ -3,56 +3,13 @@ package balance
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 )
 
-func TestApportionIsExact(t *testing.T) {
-	for _, tt := range []struct {
-		total   int
-		weights []float64
-		have    []int
-		want    []int
-	}{
-		{10, []float64{1, 1, 1}, []int{4, 3, 3}, []int{4, 3, 3}},
-		{10, []float64{1, 1, 1}, []int{3, 3, 4}, []int{3, 3, 4}},
-		{11, []float64{1, 1, 1}, []int{0, 9, 2}, []int{3, 4, 4}},
-		{100, []float64{100, 300}, []int{0, 0}, []int{25, 75}},
-		{7, []float64{0, 2}, []int{7, 0}, []int{0, 7}},
-		{5, []float64{0, 0}, []int{5, 0}, []int{0, 0}},
-		{0, []float64{1}, []int{0}, []int{0}},
-	} {
-		if got := apportion(tt.total, tt.weights, tt.have); !slices.Equal(got, tt.want) {
-			t.Errorf("apportion(%d, %v, %v) = %v, want %v", tt.total, tt.weights, tt.have, got, tt.want)
-		}
-	}
-}
-
-func TestApportionGivesEachItsQuota(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(1, 50).Draw(t, "edges")
-		total := rapid.IntRange(0, 1<<31).Draw(t, "total")
-		weights := rapid.SliceOfN(rapid.Float64Range(0.01, 1000), n, n).Draw(t, "weights")
-		parts, sum, all := apportion(total, weights, make([]int, n)), 0.0, 0
-		for _, w := range weights {
-			sum += w
-		}
-		for i, part := range parts {
-			all += part
-			if quota := float64(total) * weights[i] / sum; float64(part) < quota-1.01 || float64(part) > quota+1.01 {
-				t.Fatalf("part %d is %d of a quota of %v", i, part, quota)
-			}
-		}
-		if all != total {
-			t.Fatalf("the parts add up to %d of %d", all, total)
-		}
-	})
-}
-
-// counts are connections of up to eight edges that are worth a plan.
+// drawWorld is up to eight edges with any connections.
 func drawWorld(t *rapid.T) *world {
 	counts := rapid.SliceOfN(rapid.IntRange(0, 5000), 2, 8).Draw(t, "connections")
 	return newWorld(rapid.Uint64().Draw(t, "seed"), counts...)
@@ -353,64 +310,6 @@ func TestARollingRestartMovesEachClientOnce(t *testing.T) {
 				t.Errorf("%d edges to %s: %d at one edge", n, version, peak)
 			}
 			t.Logf("%d edges to %s: %d moves, peak %d", n, version, moves, peak)
-		}
-	}
-}
-
-func TestGatesHoldMoves(t *testing.T) {
-	for _, tt := range []struct {
-		gate string
-		shut func(w *world)
-	}{
-		{GatePaused, func(w *world) { w.orders = &presencev1.Orders{Paused: true} }},
-		{GatePlanner, func(w *world) { w.edges[0].Planner = "p0" }},
-		{GateMembership, func(w *world) { w.add(0) }},
-		{GateDrain, func(w *world) {
-			w.add(5).State = presencev1.EdgeState_EDGE_STATE_DRAINING
-		}},
-	} {
-		t.Run(tt.gate, func(t *testing.T) {
-			w := newWorld(8, 3000, 3000, 3000)
-			w.until(20)
-			w.add(0).UptimeMs = 0
-			for w.moves == 0 {
-				w.tick()
-			}
-			tt.shut(w)
-			w.tick()
-			moved := w.moves
-			names := []string{}
-			for _, g := range w.last.Status.GetGates() {
-				names = append(names, g.GetName())
-			}
-			if !slices.Contains(names, tt.gate) {
-				t.Errorf("gates are %v", names)
-			}
-			if w.tick(); w.moves != moved {
-				t.Errorf("%d moved through the gate", w.moves-moved)
-			}
-		})
-	}
-}
-
-func TestLateReportsHoldMoves(t *testing.T) {
-	p := New(Default(), "p1")
-	now := time.Unix(1000, 0)
-	edges := []*presencev1.Edge{
-		{Id: "a", Incarnation: 1, State: presencev1.EdgeState_EDGE_STATE_READY, Connections: 1000, Weight: 100, Polled: true},
-		{Id: "b", Incarnation: 1, State: presencev1.EdgeState_EDGE_STATE_READY, Weight: 100, Polled: true},
-	}
-	var d Decision
-	for range 10 {
-		now = now.Add(StepInterval)
-		d = p.Step(Sample{At: now, Edges: edges, Late: []string{"b"}})
-	}
-	if phase := d.Status.GetPhase(); phase != presencev1.Phase_PHASE_HELD {
-		t.Errorf("phase %v", phase)
-	}
-	for id, h := range d.Hints {
-		if h.GetMovedUntil() != 0 {
-			t.Errorf("%s is to move %d", id, h.GetMovedUntil())
 		}
 	}
 }
