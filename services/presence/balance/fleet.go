@@ -27,6 +27,12 @@ type node struct {
 // deficit is how many connections the edge lacks.
 func (n *node) deficit() int { return max(0, n.target-n.count) }
 
+// close reports whether the edge has hardly more than its target.
+func (n *node) close() bool {
+	const share, few = 0.01, 2
+	return n.count-n.target <= max(few, int(share*float64(n.target)))
+}
+
 // hinted reports whether the edge understands hints.
 func (n *node) hinted() bool { return n.GetWeight() > 0 }
 

@@ -103,7 +103,7 @@ func (p *Planner) end(f *fleet, gates []*presencev1.Gate) {
 // outcome says how the plan ends, "" if it goes on.
 func (p *Planner) outcome(f *fleet, gates []*presencev1.Gate) string {
 	moves := movesOf(f.nodes)
-	steering := slices.ContainsFunc(gates, func(g *presencev1.Gate) bool { return g.GetName() == GateSteering })
+	waits := slices.ContainsFunc(gates, func(g *presencev1.Gate) bool { return g.GetName() == GateSteering })
 	switch {
 	case f.paused:
 		return "stopped: an operator paused it"
@@ -117,7 +117,7 @@ func (p *Planner) outcome(f *fleet, gates []*presencev1.Gate) string {
 		return "level"
 	case f.emptying():
 		return ""
-	case p.near(f) && steering && p.plan.moves(f) > 0:
+	case waits && near(f) && p.plan.moves(f) > 0:
 		return fmt.Sprintf("level but for %d", moves)
 	case moves <= p.worth(f) && p.plan.late():
 		return fmt.Sprintf("level but for %d: connections come and go", moves)
@@ -134,11 +134,8 @@ func (j *journey) late() bool {
 
 // near reports whether every edge is so close to its target that steering anew
 // would not be worth it.
-func (p *Planner) near(f *fleet) bool {
-	const small, few = 0.01, 2
-	return !slices.ContainsFunc(f.serving(), func(n *node) bool {
-		return n.moves > max(few, int(small*float64(n.target)))
-	})
+func near(f *fleet) bool {
+	return !slices.ContainsFunc(f.serving(), func(n *node) bool { return n.moves > 0 && !n.close() })
 }
 
 // moves is how many connections were moved since the plan began.

@@ -50,14 +50,20 @@ const epsilon = 1e-7
 
 // level sets the targets of a pool, and how many each of its edges has to give
 // away. away is how many connections are on their way from one edge to another.
-func (p *pool) level(away int) {
+// While a plan is under way an edge that was filled keeps the one or the other
+// that it got too many.
+func (p *pool) level(away int, underWay bool) {
 	p.away = away
 	weights, have := make([]float64, len(p.nodes)), make([]int, len(p.nodes))
 	for i, n := range p.nodes {
 		weights[i], have[i] = n.share, n.count
 	}
 	for i, target := range apportion(p.count+away, weights, have) {
-		p.nodes[i].target = target
+		n := p.nodes[i]
+		n.target = target
+		if underWay && n.GetWeight() > floor && n.close() {
+			n.gives = false
+		}
 	}
 	p.pair()
 }

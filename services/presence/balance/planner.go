@@ -57,11 +57,11 @@ func (p *Planner) Apply() { p.applied = true }
 // times: it might know half of the fleet.
 func (p *Planner) Step(s Sample) Decision {
 	p.flow.step(s.At, s.Edges)
-	p.pressure.step(s.Edges)
+	p.pressure.step(s.Edges, p.plan != nil)
 	f := newFleet(s, p.pressure.factor)
 	p.members.step(f)
 	for _, pool := range f.pools {
-		pool.level(p.flow.away(pool))
+		pool.level(p.flow.away(pool), p.plan != nil)
 	}
 	p.slow(f)
 	p.begin(f)
@@ -122,7 +122,7 @@ func (p *Planner) weigh(f *fleet) {
 		case rolling:
 			pool.steerDrain()
 		case p.plan != nil && movesOf(pool.nodes)+pool.away > 0:
-			pool.steer(0)
+			pool.steer(0, trickle)
 		default:
 			pool.spread()
 		}
@@ -151,7 +151,8 @@ func (p *Planner) hints(f *fleet, open bool) map[string]*presencev1.Hint {
 // random, and the rate must hold in any second.
 const aim = 0.8
 
-// rate is how many moves of the fleet are aimed at in a second.
+// rate is how many moves of the fleet are aimed at in a second: in a rollout as
+// many as the operator said.
 func (p *Planner) rate(f *fleet, moves int) float64 {
 	takers := 0
 	for _, n := range f.serving() {
@@ -160,7 +161,7 @@ func (p *Planner) rate(f *fleet, moves int) float64 {
 		}
 	}
 	if f.rollout != nil && f.emptying() {
-		return aim * f.rollout.GetRate()
+		return f.rollout.GetRate()
 	}
 	most := min(p.settings.MovesPerSecond, p.settings.Arrivals*float64(max(takers, 1)))
 	rate := min(aim*most, max(float64(moves)/p.settings.Budget.Seconds(), 1))

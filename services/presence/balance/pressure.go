@@ -41,8 +41,9 @@ const (
 	raise       = 0.1
 )
 
-// step takes in a sample.
-func (p *pressure) step(edges []*presencev1.Edge) {
+// step takes in a sample. While clients are being moved no share changes: an edge
+// may be short only because it has too many of them yet.
+func (p *pressure) step(edges []*presencev1.Edge, moving bool) {
 	kept := make(map[string]*strain, len(edges))
 	sum := 0.0
 	for _, e := range edges {
@@ -57,6 +58,9 @@ func (p *pressure) step(edges []*presencev1.Edge) {
 	p.edges, p.all = kept, len(edges) > 0
 	for _, s := range kept {
 		p.all = p.all && s.high >= strained
+		if moving {
+			continue
+		}
 		s.adjust(s.use > apart*sum/float64(len(edges)) || len(edges) == 1)
 	}
 }

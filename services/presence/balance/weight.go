@@ -39,8 +39,9 @@ const leastTop = 50
 // steer tells balancers to send new connections where they lack, in proportion.
 // Weights that would change little stay as they are told, because nobody may be
 // moved for a while after each change. least is the share of the largest deficit
-// below which an edge gets nothing.
-func (p *pool) steer(least float64) {
+// below which an edge gets next to nothing; enough is what an edge is told that
+// was being filled and has enough now.
+func (p *pool) steer(least float64, enough int) {
 	largest := 0
 	for _, n := range p.nodes {
 		if n.takes {
@@ -53,8 +54,12 @@ func (p *pool) steer(least float64) {
 	}
 	for _, n := range p.nodes {
 		n.weight = floor
-		if share := float64(n.deficit()) / float64(largest); n.takes && n.deficit() > 0 && share >= least {
-			n.weight = max(int(math.Round(share*ceiling)), floor+1)
+		switch share := float64(n.deficit()) / float64(largest); {
+		case !n.takes:
+		case n.deficit() > 0 && share >= least:
+			n.weight = max(int(math.Round(share*ceiling)), trickle)
+		case n.GetWeight() > floor && n.close():
+			n.weight = enough
 		}
 	}
 	if p.similar() {
@@ -63,6 +68,10 @@ func (p *pool) steer(least float64) {
 		}
 	}
 }
+
+// trickle is what an edge is told that was filled by a plan, until the others are:
+// with the floor, everybody would have to wait for balancers again.
+const trickle = floor + 1
 
 // similar reports whether what balancers are told now is about what they should
 // be told.
@@ -77,15 +86,13 @@ func (p *pool) similar() bool {
 	})
 }
 
-// told reports whether every balancer had the time to hear the weights, and if
-// not, which edge is to blame. Edges that know no hints count as if.
+// told reports whether every balancer had the time to hear which edges to spare,
+// and if not, which edge is to blame. How much the others are told does not
+// matter, nor do edges that know no hints.
 func (p *pool) told(wait time.Duration) (late *node) {
 	for _, n := range p.nodes {
-		if !n.hinted() {
-			continue
-		}
 		age := time.Duration(n.GetWeightAgeMs()) * time.Millisecond //nolint:gosec // bounded where it is received
-		if int(n.GetWeight()) != n.weight || age < wait {
+		if n.hinted() && n.weight == floor && (n.GetWeight() != floor || age < wait) {
 			return n
 		}
 	}
@@ -112,7 +119,7 @@ func (p *pool) steerDrain() {
 			n.takes = n.serving
 		}
 	}
-	p.steer(minor)
+	p.steer(minor, floor)
 }
 
 const (
