@@ -15,6 +15,7 @@ type node struct {
 	count   int
 	serving bool
 	old     bool    // its version is being replaced
+	filling bool    // the plan under way fills it
 	share   float64 // weight in the targets
 	gives   bool    // connections may be moved away
 	takes   bool    // connections may be moved here

@@ -21,6 +21,7 @@ type journey struct {
 	before    []*presencev1.Share
 	moved     map[string]uint64 // what edges had moved as it began, by id/incarnation
 	moving    int               // steps that let edges move
+	filled    map[string]bool   // edges that lacked some as it began, by id/incarnation
 }
 
 // keepRecords is how many past plans are remembered.
@@ -53,12 +54,13 @@ func (p *Planner) begin(f *fleet) {
 	case !held && p.needed(f):
 		p.plan = &journey{
 			number: p.number() + 1, trigger: p.trigger(f), reason: p.because(f, moves), began: f.at,
-			predicted: moves, rate: p.rate(f, moves), moved: map[string]uint64{},
+			predicted: moves, rate: p.rate(f, moves), moved: map[string]uint64{}, filled: map[string]bool{},
 		}
 		p.explain(f)
 		p.plan.before = shares(f)
 		for _, n := range f.nodes {
 			p.plan.moved[lifeOf(n)] = n.GetMoved()
+			p.plan.filled[lifeOf(n)] = n.takes && n.deficit() > 0
 		}
 		p.applied = false
 	case moves == 0:
@@ -136,6 +138,13 @@ func (j *journey) late() bool {
 // would not be worth it.
 func near(f *fleet) bool {
 	return !slices.ContainsFunc(f.serving(), func(n *node) bool { return n.moves > 0 && !n.close() })
+}
+
+// mark marks the edges that the plan fills; j may be nil.
+func (j *journey) mark(f *fleet) {
+	for _, n := range f.nodes {
+		n.filling = j != nil && j.filled[lifeOf(n)]
+	}
 }
 
 // moves is how many connections were moved since the plan began.

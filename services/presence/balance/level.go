@@ -50,9 +50,8 @@ const epsilon = 1e-7
 
 // level sets the targets of a pool, and how many each of its edges has to give
 // away. away is how many connections are on their way from one edge to another.
-// While a plan is under way an edge that was filled keeps the one or the other
-// that it got too many.
-func (p *pool) level(away int, underWay bool) {
+// An edge that is being filled keeps the one or the other that it gets too many.
+func (p *pool) level(away int) {
 	p.away = away
 	weights, have := make([]float64, len(p.nodes)), make([]int, len(p.nodes))
 	for i, n := range p.nodes {
@@ -61,7 +60,7 @@ func (p *pool) level(away int, underWay bool) {
 	for i, target := range apportion(p.count+away, weights, have) {
 		n := p.nodes[i]
 		n.target = target
-		if underWay && n.GetWeight() > floor && n.close() {
+		if n.filling && n.close() {
 			n.gives = false
 		}
 	}

@@ -60,8 +60,9 @@ func (p *Planner) Step(s Sample) Decision {
 	p.pressure.step(s.Edges, p.plan != nil)
 	f := newFleet(s, p.pressure.factor)
 	p.members.step(f)
+	p.plan.mark(f)
 	for _, pool := range f.pools {
-		pool.level(p.flow.away(pool), p.plan != nil)
+		pool.level(p.flow.away(pool))
 	}
 	p.slow(f)
 	p.begin(f)
@@ -154,21 +155,28 @@ const aim = 0.8
 // rate is how many moves of the fleet are aimed at in a second: in a rollout as
 // many as the operator said.
 func (p *Planner) rate(f *fleet, moves int) float64 {
-	takers := 0
-	for _, n := range f.serving() {
-		if n.takes && n.deficit() > 0 {
-			takers++
-		}
-	}
 	if f.rollout != nil && f.emptying() {
 		return f.rollout.GetRate()
 	}
-	most := min(p.settings.MovesPerSecond, p.settings.Arrivals*float64(max(takers, 1)))
+	most := min(p.settings.MovesPerSecond, p.settings.Arrivals*takers(f))
 	rate := min(aim*most, max(float64(moves)/p.settings.Budget.Seconds(), 1))
 	if p.blind(f) {
 		rate *= blindPace
 	}
 	return rate
+}
+
+// takers is how many edges there are to take who is moved: the one that lacks most
+// counts as one, the others by what they lack beside it.
+func takers(f *fleet) float64 {
+	lacking, most := 0, 1
+	for _, n := range f.serving() {
+		if n.takes {
+			lacking += n.deficit()
+			most = max(most, n.deficit())
+		}
+	}
+	return max(float64(lacking)/float64(most), 1)
 }
 
 // explain gives every edge the reason of its target and weight.

@@ -58,7 +58,7 @@ func (p *pool) steer(least float64, enough int) {
 		case !n.takes:
 		case n.deficit() > 0 && share >= least:
 			n.weight = max(int(math.Round(share*ceiling)), trickle)
-		case n.GetWeight() > floor && n.close():
+		case n.filling && n.close():
 			n.weight = enough
 		}
 	}
