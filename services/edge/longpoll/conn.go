@@ -29,6 +29,7 @@ type Conn struct {
 	secret secret
 	mount  string
 	addr   netip.Addr
+	opened time.Time
 	done   chan struct{} // closed when the session ended
 
 	// turn holds a token while the handler is in use: by a POST, or for ever once
@@ -56,9 +57,10 @@ type poller struct {
 }
 
 func newConn(s *Server, mount string, id uint64, addr netip.Addr) *Conn {
+	now := time.Now()
 	return &Conn{
-		server: s, id: id, secret: newSecret(), mount: mount, addr: addr, done: make(chan struct{}),
-		turn: make(chan struct{}, 1), resumed: make(chan struct{}, 1), seen: time.Now(),
+		server: s, id: id, secret: newSecret(), mount: mount, addr: addr, opened: now, done: make(chan struct{}),
+		turn: make(chan struct{}, 1), resumed: make(chan struct{}, 1), seen: now,
 	}
 }
 
@@ -101,8 +103,32 @@ func (c *Conn) Send(f wsframe.Frame) {
 }
 
 // Close ends the session: polls get what waits already, and then an answer that
-// says so. Only the first call has an effect.
-func (c *Conn) Close(code wsframe.Code, _ string) { c.close(causeOf(code)) }
+// says so. Only the first call has an effect, and reports so.
+func (c *Conn) Close(code wsframe.Code, _ string) bool { return c.close(causeOf(code)) }
+
+// Look is what can be seen of a session at one moment.
+type Look struct {
+	Closing bool          // it has ended
+	Quiet   bool          // nothing waits for a poll, no POST is under way
+	Age     time.Duration // since it was opened
+	Silence time.Duration // since a poll was under way last
+}
+
+// Look returns what can be seen now.
+func (c *Conn) Look() Look {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := Look{
+		Closing: c.ended,
+		Quiet:   !c.ended && !c.paused && len(c.outbox) == 0 && c.posts == 0,
+		Age:     now.Sub(c.opened),
+	}
+	if c.poller == nil {
+		l.Silence = now.Sub(c.seen)
+	}
+	return l
+}
 
 // Pause makes POSTs wait before the next message, until Resume.
 func (c *Conn) Pause() {
@@ -119,9 +145,9 @@ func (c *Conn) Resume() {
 	signal(c.resumed)
 }
 
-func (c *Conn) close(why cause) {
+func (c *Conn) close(why cause) (first bool) {
 	c.mu.Lock()
-	first := !c.ended
+	first = !c.ended
 	if first {
 		c.end(why)
 	}
@@ -129,6 +155,7 @@ func (c *Conn) close(why cause) {
 	if first {
 		c.server.end(c)
 	}
+	return first
 }
 
 // end needs mu held and the session not to have ended. Its caller tells the

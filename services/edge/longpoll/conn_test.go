@@ -138,7 +138,7 @@ func TestDrain(t *testing.T) {
 		other.send("[]")
 		e.stop()
 		time.Sleep(time.Second) // virtual time
-		if a := <-polled; a.Status != http.StatusInternalServerError || a.after > 2*drainStep {
+		if a := <-polled; a.Status != http.StatusInternalServerError || a.after != 0 {
 			t.Errorf("HTTP %d %s after %s", a.Code, a.Body, a.after)
 		}
 		if a := e.get(between); a.Status != http.StatusOK || a.Header().Get("Connection") != "close" {
@@ -152,18 +152,63 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-func TestADrainIsPaced(t *testing.T) {
+func TestRefusesUntilTakenBack(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, e *edge) {
-		for range 1000 {
-			e.open()
+		token, c := e.open()
+		e.Refuse(true)
+		a := e.do(t.Context(), http.MethodGet, "vsn=2.0.0", "")
+		if a.Code != http.StatusServiceUnavailable || a.Header().Get("Connection") != "close" {
+			t.Errorf("a new one: HTTP %d", a.Code)
 		}
-		e.stop()
-		for s := range 5 {
-			synctest.Wait()
-			if got := e.Count(); got > 1000-200*s || got < 990-200*s {
-				t.Errorf("%d sessions after %d s", got, s)
+		c.send("[]")
+		if a := e.get(token); a.Status != http.StatusOK || a.Header().Get("Connection") != "close" {
+			t.Errorf("one that was there: %s", a.Body)
+		}
+		e.Refuse(false)
+		e.open()
+		if e.Open() != 2 || e.Opened() != 2 {
+			t.Errorf("%d of %d are open", e.Open(), e.Opened())
+		}
+	})
+}
+
+func TestLook(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, e *edge) {
+		token, c := e.open()
+		conn, ok := c.conn.(*Conn)
+		if !ok {
+			t.Fatal("no session")
+		}
+		looks := func(when string, want Look) {
+			t.Helper()
+			if got := conn.Look(); got != want {
+				t.Errorf("%s: got %+v, want %+v", when, got, want)
 			}
-			time.Sleep(time.Second) // virtual time
+		}
+		time.Sleep(time.Second) // virtual time
+		looks("new", Look{Quiet: true, Age: time.Second, Silence: time.Second})
+		go e.get(token)
+		synctest.Wait()
+		looks("polled", Look{Quiet: true, Age: time.Second})
+		c.send("[]")
+		synctest.Wait()
+		c.send("[]")
+		looks("something waits", Look{Age: time.Second})
+		e.get(token)
+		c.does(func(c *client, _ wsframe.Opcode, _ []byte) { c.conn.Pause() })
+		go e.post(token, "[1]", "[2]")
+		synctest.Wait()
+		looks("a POST is under way", Look{Age: time.Second})
+		c.does(nil)
+		conn.Resume()
+		synctest.Wait()
+		looks("taken in", Look{Quiet: true, Age: time.Second})
+		if !conn.Close(wsframe.CodeRestart, "") || conn.Close(wsframe.CodeRestart, "") {
+			t.Error("only the first Close counts")
+		}
+		looks("ended", Look{Closing: true, Age: time.Second})
+		if e.Open() != 0 {
+			t.Errorf("%d are open", e.Open())
 		}
 	})
 }

@@ -23,7 +23,7 @@ const (
 // again only if it certainly did not arrive: a message twice would be as wrong
 // as one that is lost. Every other failure ends the session for the client.
 func (s *Server) forward(ctx context.Context, req *meshv1.PollRequest) *meshv1.PollResponse {
-	if !req.GetPublish() && s.isDraining() {
+	if !req.GetPublish() && s.leaving() {
 		return status(http.StatusNoContent) // ask again, elsewhere
 	}
 	s.count.forwards.Add(1)

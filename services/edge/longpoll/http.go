@@ -31,7 +31,7 @@ func (s *Server) Handler(mount string) http.Handler {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*") // Admit checks the origin
 		h.Set("Cache-Control", "no-store")
-		if s.isDraining() {
+		if s.leaving() {
 			h.Set("Connection", "close") // the next request should reach another edge
 		}
 		q := request{server: s, w: w, r: r, mount: mount}
@@ -48,13 +48,11 @@ func (s *Server) Handler(mount string) http.Handler {
 	})
 }
 
-func (s *Server) isDraining() bool {
-	select {
-	case <-s.draining:
-		return true
-	default:
-		return false
-	}
+// leaving reports whether no session may begin.
+func (s *Server) leaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusing || s.over
 }
 
 // preflight allows what the client asks for, as Phoenix does: the origin is

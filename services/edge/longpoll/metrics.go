@@ -119,7 +119,9 @@ func (d drop) String() string { return [...]string{"slow", "not_polled", "binary
 
 // counters are read when somebody looks.
 type counters struct {
-	open     atomic.Int64 // sessions
+	open     atomic.Int64 // sessions whose handler was not told of an end
+	ended    atomic.Int64 // of them, those that have ended
+	opened   atomic.Uint64
 	forwards atomic.Int64
 	requests [outcomes]atomic.Int64
 	ends     [causes]atomic.Int64

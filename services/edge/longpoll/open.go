@@ -16,7 +16,7 @@ import (
 // open begins a session and answers with its token, or with a refusal.
 func (q request) open() {
 	s := q.server
-	if s.isDraining() {
+	if s.leaving() {
 		q.refuse(http.StatusServiceUnavailable)
 		return
 	}

@@ -40,7 +40,6 @@ type Limits struct {
 	Window      time.Duration // that a GET waits for messages, and a POST for its turn (10 s)
 	OutboxBytes int           // waiting for one session, in bytes; one that goes over it ends (256 KiB)
 	BodyBytes   int           // of one POST (1 MiB)
-	Drain       time.Duration // over which [Server.Run] spreads the ends of all sessions (5 s)
 }
 
 // Options of a [Server]. Edge, Admit, NextID and Router are required.
@@ -59,7 +58,7 @@ type Options struct {
 
 // Defaults returns the default limits.
 func Defaults() Limits {
-	return Limits{Window: 10 * time.Second, OutboxBytes: 256 << 10, BodyBytes: 1 << 20, Drain: 5 * time.Second}
+	return Limits{Window: 10 * time.Second, OutboxBytes: 256 << 10, BodyBytes: 1 << 20}
 }
 
 func (l Limits) withDefaults() Limits {
@@ -67,7 +66,6 @@ func (l Limits) withDefaults() Limits {
 	l.Window = cmp.Or(l.Window, d.Window)
 	l.OutboxBytes = cmp.Or(l.OutboxBytes, d.OutboxBytes)
 	l.BodyBytes = cmp.Or(l.BodyBytes, d.BodyBytes)
-	l.Drain = cmp.Or(l.Drain, d.Drain)
 	return l
 }
 

@@ -27,7 +27,8 @@ type Server struct {
 	sessions map[secret]*Conn                 // also ended ones, until nobody asks for them
 	ended    []*Conn                          // whose handler may have to be told
 	open     int                              // sessions whose handler was not told
-	over     bool                             // no session may begin
+	refusing bool                             // no session may begin
+	over     bool                             // nor ever will: Run ends
 	forwards map[*context.CancelFunc]struct{} // of requests that another edge answers
 }
 
@@ -42,8 +43,23 @@ func New(opts Options) *Server {
 	}
 }
 
-// Count is the number of sessions now.
+// Count is the number of sessions now, also those whose end is under way.
 func (s *Server) Count() int { return int(s.count.open.Load()) }
+
+// Open is the number of sessions now but for those that have ended.
+func (s *Server) Open() int { return int(max(s.count.open.Load()-s.count.ended.Load(), 0)) }
+
+// Opened is how many sessions have begun so far.
+func (s *Server) Opened() uint64 { return s.count.opened.Load() }
+
+// Refuse makes the server turn away who wants a session, with 503, until it is
+// taken back. The sessions that there are go on, and every answer tells the client
+// to come back on another HTTP connection.
+func (s *Server) Refuse(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusing = on
+}
 
 // All yields the sessions there are; ones that come or go meanwhile may be
 // missed or have ended already.
@@ -85,8 +101,8 @@ func (s *Server) serve(ctx context.Context, key secret, req *meshv1.PollRequest)
 const sweepInterval = time.Second
 
 // Run ends sessions that are not polled, until ctx ends. Then it takes no new
-// ones, ends all at an even rate over [Limits.Drain], cuts the requests that
-// other edges have not answered by then, and returns when every handler was told.
+// ones, ends all that are left, cuts the requests that other edges do not answer
+// in time, and returns when every handler was told.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.opts.validate(); err != nil {
 		return err
@@ -120,9 +136,6 @@ func (s *Server) sweep(now time.Time) {
 	}
 }
 
-// drainStep is the most that lies between the ends of two sessions.
-const drainStep = 10 * time.Millisecond
-
 // drain ends all sessions. Clients that wait in a GET hear of it at once, the
 // others with their next.
 func (s *Server) drain() {
@@ -130,29 +143,15 @@ func (s *Server) drain() {
 	s.over = true
 	s.mu.Unlock()
 	close(s.draining)
-	sessions := s.snapshot()
-	budget := min(s.opts.Limits.Drain, time.Duration(len(sessions))*drainStep)
-	tick := time.NewTicker(drainStep)
-	defer tick.Stop()
-	begin := time.Now()
-	for done := 0; ; {
-		spent := time.Since(begin)
-		due := len(sessions)
-		if spent+drainStep < budget {
-			due = int(int64(len(sessions)) * int64(spent+drainStep) / int64(budget))
-		}
-		for ; done < due; done++ {
-			sessions[done].close(causeRestart)
-		}
-		s.tell()
-		if spent >= s.opts.Limits.Drain {
-			s.cut()
-		}
-		if s.quiet() {
-			return
-		}
+	for _, c := range s.snapshot() {
+		c.close(causeRestart)
+	}
+	late := time.NewTimer(passTime)
+	defer late.Stop()
+	for s.tell(); !s.quiet(); s.tell() {
 		select {
-		case <-tick.C:
+		case <-late.C:
+			s.cut()
 		case <-s.ending:
 		}
 	}
@@ -170,12 +169,13 @@ func (s *Server) quiet() bool {
 func (s *Server) add(c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
+	if s.over || s.refusing {
 		return false
 	}
 	s.sessions[c.secret] = c
 	s.open++
 	s.count.open.Add(1)
+	s.count.opened.Add(1)
 	return true
 }
 
@@ -183,6 +183,7 @@ func (s *Server) add(c *Conn) bool {
 // hold locks that the handler takes.
 func (s *Server) end(c *Conn) {
 	s.count.ends[c.cause].Add(1)
+	s.count.ended.Add(1)
 	s.mu.Lock()
 	s.ended = append(s.ended, c)
 	s.mu.Unlock()
@@ -203,6 +204,7 @@ func (s *Server) tell() {
 func (s *Server) told(c *Conn) {
 	s.opts.Addresses.Leave(c.addr)
 	s.count.open.Add(-1)
+	s.count.ended.Add(-1)
 	s.mu.Lock()
 	s.open--
 	s.mu.Unlock()

@@ -30,7 +30,6 @@ type core struct {
 	ports   map[string]port // streams, by id of the instance
 	watches uint64          // asked for so far
 	arrived uint64          // rows so far
-	moving  bool            // the edge drains
 	rows    int             // in all replicas
 	counts  counts
 }
@@ -92,9 +91,9 @@ func (c *core) untrack(name string, w session.Watcher) {
 	c.plan(t)
 }
 
-// leave ends what enter began. While the edge drains, whom w was is expected on
-// another edge: the owner decides when it is gone.
-func (c *core) leave(name string, w session.Watcher) {
+// leave ends what enter began. Who is moving is expected on another edge: the
+// owner, if it is in reach, decides when it is gone.
+func (c *core) leave(name string, w session.Watcher, moving bool) {
 	t := c.topics[name]
 	if t == nil {
 		return
@@ -108,7 +107,7 @@ func (c *core) leave(name string, w session.Watcher) {
 	var change presencev1.PeopleChange
 	switch {
 	case r == nil:
-	case c.moving && c.ports[c.view.Owner(name)] != nil:
+	case moving && c.ports[c.view.Owner(name)] != nil:
 		c.disown(t, r)
 		change.Moving = []string{r.GetRef()}
 	default:

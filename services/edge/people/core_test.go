@@ -63,11 +63,10 @@ func TestWhatTheOwnerIsTold(t *testing.T) {
 	c.adopt(ring.New(ring.Member{ID: "q", Incarnation: 1}))
 	p.are(t, "announcing", "room watch=0 put=0 gone=0 moving=0 unwatch=false release=true", "announced")
 	q.are(t, "announced", "announcing", "room watch=2 put=1 gone=0 moving=0 unwatch=false release=false", "announced")
-	c.moving = true
-	c.leave("room", first)
-	c.leave("room", first)
-	c.leave("room", second)
-	c.leave("room", second)
+	c.leave("room", first, true)
+	c.leave("room", first, true)
+	c.leave("room", second, true)
+	c.leave("room", second, true)
 	q.are(t,
 		"room watch=0 put=0 gone=0 moving=1 unwatch=false release=false",
 		"room watch=0 put=0 gone=0 moving=0 unwatch=true release=false")

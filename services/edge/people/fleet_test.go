@@ -291,15 +291,15 @@ func who(key string) *person {
 	return &person{key, `{"on":"` + key + `"}`}
 }
 
-func (e *edge) leave(topic string, c *client) {
+func (e *edge) leave(topic string, c *client, moving bool) {
 	e.clients[topic] = slices.DeleteFunc(e.clients[topic], func(o *client) bool { return o == c })
-	e.core.leave(topic, c)
+	e.core.leave(topic, c, moving)
 }
 
-func (e *edge) leaveAll() {
+func (e *edge) moveAll() {
 	for topic, clients := range e.clients {
 		for _, c := range slices.Clone(clients) {
-			e.leave(topic, c)
+			e.leave(topic, c, true)
 		}
 	}
 }

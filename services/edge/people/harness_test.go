@@ -190,11 +190,16 @@ func (e *edge) join(topic, key string) *channelOf {
 	return c
 }
 
-func (e *edge) leave(c *channelOf) {
+func (e *edge) leave(c *channelOf) { e.gone(c, false) }
+
+// move is the end of a channel whose client is expected on another edge.
+func (e *edge) move(c *channelOf) { e.gone(c, true) }
+
+func (e *edge) gone(c *channelOf, moving bool) {
 	e.mu.Lock()
 	e.channels[c.topic] = slices.DeleteFunc(e.channels[c.topic], func(o *channelOf) bool { return o == c })
 	e.mu.Unlock()
-	e.tracker.Leave(c.topic, c)
+	e.tracker.Leave(c.topic, c, moving)
 }
 
 // wait lets virtual time pass.

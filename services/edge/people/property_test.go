@@ -55,7 +55,7 @@ func TestEverybodySeesTheSame(t *testing.T) {
 			},
 			"leave": func(t *rapid.T) {
 				e, topic := at(t), topic(t)
-				e.leave(topic, one(t, e, topic))
+				e.leave(topic, one(t, e, topic), rapid.Bool().Draw(t, "moves"))
 			},
 			"hand over": func(t *rapid.T) {
 				for _, w := range at(t).wires {
@@ -67,8 +67,7 @@ func TestEverybodySeesTheSame(t *testing.T) {
 			"time2": wait,
 			"edge drains": func(t *rapid.T) {
 				e := at(t)
-				e.core.moving = true
-				e.leaveAll()
+				e.moveAll()
 				for _, w := range e.wires {
 					w.hand(1 << 20)
 				}
@@ -96,7 +95,7 @@ func TestEverybodySeesTheSame(t *testing.T) {
 		f.consistent(topics...)
 		f.unnoticed(t, topics)
 		for _, e := range f.edges {
-			e.leaveAll()
+			e.moveAll()
 		}
 		f.settle(15 * time.Second)
 		f.empty()
@@ -111,9 +110,9 @@ func TestFleetOfOneEdgeWithoutPresence(t *testing.T) {
 	b := e.join("room", "bob")
 	f.pass(time.Second)
 	f.consistent("room")
-	e.leave("room", a)
+	e.leave("room", a, false)
 	f.pass(time.Second)
 	f.consistent("room")
-	e.leave("room", b)
+	e.leave("room", b, false)
 	f.empty()
 }

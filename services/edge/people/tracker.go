@@ -133,14 +133,8 @@ func (t *Tracker) Untrack(topic string, w session.Watcher) {
 }
 
 // Leave implements [session.People].
-func (t *Tracker) Leave(topic string, w session.Watcher) {
-	t.do(func(c *core) { c.leave(topic, w) })
-}
-
-// Moving says that the edge drains: from now on whoever leaves is expected on
-// another edge, and for a moment nobody sees that they left.
-func (t *Tracker) Moving() {
-	t.do(func(c *core) { c.moving = true })
+func (t *Tracker) Leave(topic string, w session.Watcher, moving bool) {
+	t.do(func(c *core) { c.leave(topic, w, moving) })
 }
 
 // do changes the core, and has what follows from it shown.

@@ -174,7 +174,7 @@ func (c *Channel) over(why LeaveReason) {
 		return
 	}
 	if c.extra.entered.Load() {
-		c.session.shared.People.Leave(c.topic, c)
+		c.session.shared.People.Leave(c.topic, c, why == LeftClosed && c.session.moving.Load())
 	}
 	if c.extra.admitted.Swap(false) {
 		c.extra.mailbox.last(func() { c.session.shared.Backend.Leave(c.ns, c.caller(), why) })

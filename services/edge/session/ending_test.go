@@ -24,6 +24,7 @@ func TestHandlerHearsTheEnd(t *testing.T) {
 	}{
 		"leave":    {func(_ *mesh, a *client) { a.text(`["1","2","room:lobby","phx_leave",{}]`) }, session.LeftByClient},
 		"close":    {func(_ *mesh, a *client) { a.hangUp() }, session.LeftClosed},
+		"move":     {func(_ *mesh, a *client) { a.session.Move("rebalance"); a.hangUp() }, session.LeftClosed},
 		"replaced": {func(_ *mesh, a *client) { a.text(`["5","5","room:lobby","phx_join",{}]`) }, session.LeftReplaced},
 		"crash":    {func(_ *mesh, a *client) { a.text(`["1","2","room:lobby","crash",{}]`) }, session.LeftCrashed},
 		"bad":      {func(_ *mesh, a *client) { a.text(`["1","2","room:lobby","phx_error",{}]`) }, session.LeftCrashed},

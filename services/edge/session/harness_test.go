@@ -201,12 +201,14 @@ func (c *client) Send(f wsframe.Frame) {
 	}
 }
 
-func (c *client) Close(code wsframe.Code, _ string) {
+func (c *client) Close(code wsframe.Code, _ string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed == 0 {
-		c.closed = code
+	if c.closed != 0 {
+		return false
 	}
+	c.closed = code
+	return true
 }
 
 func (c *client) Pause() {

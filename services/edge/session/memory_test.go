@@ -14,7 +14,7 @@ type bare struct{ id uint64 }
 
 func (b *bare) ID() uint64               { return b.id }
 func (*bare) Send(wsframe.Frame)         {}
-func (*bare) Close(wsframe.Code, string) {}
+func (*bare) Close(wsframe.Code, string) bool { return true }
 func (*bare) Pause()                     {}
 func (*bare) Resume()                    {}
 

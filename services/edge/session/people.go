@@ -12,8 +12,10 @@ type People interface {
 	Track(topic string, w Watcher, p Person)
 	// Untrack makes w hear without being seen.
 	Untrack(topic string, w Watcher)
-	// Leave ends what Enter began. It does nothing if there was no Enter.
-	Leave(topic string, w Watcher)
+	// Leave ends what Enter began. It does nothing if there was no Enter. With
+	// moving, whoever w was is expected on another edge: for a moment nobody sees
+	// that it left.
+	Leave(topic string, w Watcher, moving bool)
 }
 
 // Watcher is a channel that hears of people.

@@ -49,7 +49,7 @@ func (p *people) Untrack(topic string, _ session.Watcher) {
 	p.note("untrack %s", topic)
 }
 
-func (p *people) Leave(topic string, w session.Watcher) {
+func (p *people) Leave(topic string, w session.Watcher, moving bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.watchers[w] != topic {
@@ -57,6 +57,10 @@ func (p *people) Leave(topic string, w session.Watcher) {
 		return
 	}
 	delete(p.watchers, w)
+	if moving {
+		p.note("move %s", topic)
+		return
+	}
 	p.note("leave %s", topic)
 }
 
@@ -148,6 +152,8 @@ func TestPeopleLeave(t *testing.T) {
 		"close":      {func(_ *mesh, a *client) { a.hangUp() }, []string{"leave t"}},
 		"crash":      {func(_ *mesh, a *client) { a.text(`["1","2","t","e",7]`) }, []string{"leave t"}},
 		"kick":       {func(_ *mesh, a *client) { a.session.Disconnect("", "t") }, []string{"leave t"}},
+		"move":       {func(_ *mesh, a *client) { a.session.Move("rebalance"); a.hangUp() }, []string{"move t"}},
+		"left first": {func(_ *mesh, a *client) { a.session.Move(""); a.text(`["1","2","t","phx_leave",{}]`) }, []string{"leave t"}},
 		"lost":       {func(m *mesh, _ *client) { m.hub.Fail(func(string) bool { return true }) }, []string{"leave t"}},
 		"join again": {func(_ *mesh, a *client) { a.text(`["5","5","t","phx_join",{"u":2}]`) }, []string{"enter t 1000 2 {}", "leave t"}},
 	} {

@@ -48,8 +48,9 @@ type Conn interface {
 	// Send queues a frame and never blocks: a client that reads too slowly is
 	// closed.
 	Send(f wsframe.Frame)
-	// Close begins to close the connection. It does not call the session back.
-	Close(code wsframe.Code, reason string)
+	// Close begins to close the connection, and reports whether nobody did before.
+	// It does not call the session back.
+	Close(code wsframe.Code, reason string) bool
 	// Pause ends the delivery of messages with the current one, until Resume.
 	// They are a switch, not a count.
 	Pause()
@@ -84,6 +85,7 @@ type Session struct {
 	unanswered atomic.Int32 // pushes of all channels
 	waiting    atomic.Int32 // bytes of those for handlers
 	throttled  atomic.Bool  // the gate is closed because of them
+	moving     atomic.Bool  // the client is expected on another edge
 }
 
 // New returns the session of a connection that was just accepted.
@@ -224,6 +226,20 @@ func (s *Session) Closed() {
 			c.end(LeftClosed)
 		}
 	}
+}
+
+// Quiet reports whether the client waits for nothing: every push is answered, no
+// join or leave is under way, and no mailbox holds anything, since what is in one
+// is a push without an answer or behind such. It may be called by any goroutine;
+// the next moment it may be otherwise.
+func (s *Session) Quiet() bool { return s.unanswered.Load() == 0 && !s.gate.busy() }
+
+// Move closes the connection with 1012, so that the client comes back on another
+// edge: until then those who see who is online do not see that it left. It
+// reports whether that closed it. It may be called by any goroutine.
+func (s *Session) Move(reason string) bool {
+	s.moving.Store(true)
+	return s.conn.Close(wsframe.CodeRestart, reason)
 }
 
 // Disconnect ends what a backend wants ended, if the client is the user's, or

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skein-mesh/skein/pkg/wsframe"
@@ -18,7 +19,8 @@ type Conn struct {
 	mount   *mount
 	driver  driver
 	addr    netip.Addr
-	deflate bool // compression was negotiated
+	opened  uint32 // on the server's clock, in seconds
+	deflate bool   // compression was negotiated
 
 	// Owned by the goroutine that runs the handler.
 	told bool // the handler knows that it is over
@@ -35,6 +37,8 @@ type Conn struct {
 	paused    bool
 	parked    bool // the reader saw paused and stopped; only it ends that
 	peerDone  bool // the client's close frame was read
+
+	lastFrame atomic.Int64 // when the last frame was received, on the server's clock; used by everybody
 }
 
 // phase of a connection; it only grows.
@@ -98,13 +102,37 @@ func (c *Conn) Send(f wsframe.Frame) {
 
 // Close sends a close frame behind everything that waits and ends the
 // connection when the client answered it, or after [Limits.CloseWait]. What the
-// client sends meanwhile is not delivered. Only the first call has an effect.
-// Code 1000 must not be used: phoenix.js may not come back from it.
-func (c *Conn) Close(code wsframe.Code, reason string) {
+// client sends meanwhile is not delivered. Only the first call has an effect,
+// and reports so. Code 1000 must not be used: phoenix.js may not come back from
+// it.
+func (c *Conn) Close(code wsframe.Code, reason string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phase == open {
-		c.beginClose(code, reason, causeOf(code))
+	if c.phase != open {
+		return false
+	}
+	c.beginClose(code, reason, causeOf(code))
+	return true
+}
+
+// Look is what can be seen of a connection at one moment.
+type Look struct {
+	Closing bool          // its end has begun
+	Quiet   bool          // nothing waits to be written, nor for a [Conn.Resume]
+	Age     time.Duration // since it was opened, to the second
+	Silence time.Duration // since the last frame of the client
+}
+
+// Look returns what can be seen now.
+func (c *Conn) Look() Look {
+	now := c.mount.server.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Look{
+		Closing: c.phase != open,
+		Quiet:   c.phase == open && !c.paused && len(c.out.frames) == 0,
+		Age:     time.Duration(now) - time.Duration(c.opened)*time.Second,
+		Silence: time.Duration(now - c.lastFrame.Load()),
 	}
 }
 
@@ -131,7 +159,8 @@ func (c *Conn) Resume() {
 
 // beginClose needs mu held and the phase to be open.
 func (c *Conn) beginClose(code wsframe.Code, reason string, why cause) {
-	c.phase, c.cause = closing, why
+	c.cause = why
+	c.enter(closing)
 	wait := c.mount.server.opts.Limits.CloseWait
 	c.deadline = c.mount.server.now() + int64(wait)
 	c.driver.limit(wait)
@@ -148,6 +177,14 @@ func (c *Conn) control(m wsframe.Message) {
 	if m.Op == wsframe.Ping {
 		c.Send(wsframe.New(wsframe.Pong, m.Payload))
 	}
+}
+
+// enter begins a phase; mu is held.
+func (c *Conn) enter(p phase) {
+	if c.phase == open {
+		c.mount.server.count.closing.Add(1)
+	}
+	c.phase = p
 }
 
 // peerClose takes the client's close frame: an answer to ours, or a close to be

@@ -251,7 +251,7 @@ func (l *loop) input(c *nativeConn, data []byte, owned bool) bool {
 		if !ok {
 			return true
 		}
-		c.seen = l.now
+		c.lastFrame.Store(l.now)
 		l.frames++
 		data = rest
 		switch {
@@ -358,7 +358,7 @@ func (l *loop) finish(c *nativeConn) {
 		// It did not answer: let the kernel forget what it did not read.
 		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
-	c.phase = gone
+	c.enter(gone)
 	c.out = outbox{}
 	writing := c.writing
 	c.mu.Unlock()
@@ -379,7 +379,7 @@ func (l *loop) scan() {
 			c.mu.Lock()
 			c.out.trim()
 			late := c.ready && c.phase == closing && l.now > c.deadline
-			if c.phase == open && c.ready && l.now-c.seen > int64(c.mount.Idle) {
+			if c.phase == open && c.ready && l.now-c.lastFrame.Load() > int64(c.mount.Idle) {
 				c.half = true // there is nothing to wait for from one that is silent
 				c.beginClose(wsframe.CodeProtocol, "", causeIdle)
 			}

@@ -78,7 +78,7 @@ func (r refused) String() string {
 
 // Stats are what a server counted since it was made.
 type Stats struct {
-	Open        int64 // sockets now
+	Open        int64 // sockets now, also those that are closing
 	Opened      uint64
 	Closed      uint64
 	SlowClosed  uint64 // of Closed: clients that read too slowly
@@ -93,7 +93,7 @@ type Stats struct {
 
 // counters are added to once per batch, not per frame.
 type counters struct {
-	open, opened                             atomic.Int64
+	open, opened, closing                    atomic.Int64
 	framesIn, bytesIn                        atomic.Int64
 	framesOut, bytesOut, writeCalls, stalled atomic.Int64
 	closed                                   [causes]atomic.Int64

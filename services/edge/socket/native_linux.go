@@ -34,7 +34,6 @@ type nativeConn struct {
 	fd      int32
 
 	// Owned by the loop.
-	seen    int64 // when the last frame was received, on the server's clock
 	decoder wsframe.Decoder
 	held    []byte // received but not parsed, because of a pause or of the handshake
 	deaf    bool   // what else the client sends is not parsed
@@ -87,7 +86,6 @@ func (n *native) adopt(g *guest, ws *websocket.Conn) error {
 		loop:    n.loops[i],
 		flusher: n.flushers[i],
 		fd:      int32(fd), //nolint:gosec // a descriptor
-		seen:    n.server.now(),
 		held:    early,
 	}
 	c.Conn = up.conn(c)

@@ -35,7 +35,6 @@ type Limits struct {
 	SendBuffer  int           // the kernel's send buffer in bytes, as set with SO_SNDBUF (64 KiB)
 	Handshake   time.Duration // from accepting a connection to its complete request, and then for [Mount.Admit] (10 s)
 	CloseWait   time.Duration // for the client's half of the closing handshake, or for the answer to a request (5 s)
-	Drain       time.Duration // over which [Server.Run] spreads the closing of all sockets (5 s)
 }
 
 // Engine names an implementation of sockets.
@@ -83,7 +82,6 @@ func Defaults() Limits {
 		SendBuffer:  64 << 10,
 		Handshake:   10 * time.Second,
 		CloseWait:   5 * time.Second,
-		Drain:       5 * time.Second,
 	}
 }
 
@@ -95,7 +93,6 @@ func (l Limits) withDefaults() Limits {
 	l.SendBuffer = cmp.Or(l.SendBuffer, d.SendBuffer)
 	l.Handshake = cmp.Or(l.Handshake, d.Handshake)
 	l.CloseWait = cmp.Or(l.CloseWait, d.CloseWait)
-	l.Drain = cmp.Or(l.Drain, d.Drain)
 	return l
 }
 

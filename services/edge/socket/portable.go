@@ -190,11 +190,18 @@ func (c *portableConn) arm() bool {
 
 // heard takes a ping or pong.
 func (c *portableConn) heard(op wsframe.Opcode, data string) error {
-	c.mount.server.count.framesIn.Add(1)
-	c.mount.server.count.bytesIn.Add(int64(len(data)))
+	c.received(int64(len(data)))
 	c.control(wsframe.Message{Op: op, Payload: []byte(data)})
 	c.arm()
 	return nil
+}
+
+// received notes that a frame was.
+func (c *portableConn) received(size int64) {
+	server := c.mount.server
+	c.lastFrame.Store(server.now())
+	server.count.framesIn.Add(1)
+	server.count.bytesIn.Add(size)
 }
 
 // message reads one message to its end and delivers it.
@@ -207,8 +214,7 @@ func (c *portableConn) message(op wsframe.Opcode, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	c.mount.server.count.framesIn.Add(1)
-	c.mount.server.count.bytesIn.Add(n)
+	c.received(n)
 	switch {
 	case n > limit:
 		return &wsframe.Error{Code: wsframe.CodeTooBig, Reason: "message over the limit"}
@@ -291,7 +297,8 @@ func (c *portableConn) refused(why cause) {
 	defer c.mu.Unlock()
 	if c.phase == open {
 		wait := c.mount.server.opts.Limits.CloseWait
-		c.phase, c.cause, c.deadline = closing, why, c.mount.server.now()+int64(wait)
+		c.cause, c.deadline = why, c.mount.server.now()+int64(wait)
+		c.enter(closing)
 		c.limit(wait)
 		c.out.discard()
 		c.nudge()
@@ -311,7 +318,7 @@ func (c *portableConn) linger() {
 // abort ends the connection without a handshake.
 func (c *portableConn) abort() {
 	c.mu.Lock()
-	c.phase = gone
+	c.enter(gone)
 	c.mu.Unlock()
 	_ = c.guest.Conn.Close() // a second Close fails, harmlessly
 	c.nudge()
@@ -321,7 +328,7 @@ func (c *portableConn) abort() {
 func (c *portableConn) finish() {
 	c.mu.Lock()
 	if c.phase == open { // no reader, no connection
-		c.phase = gone
+		c.enter(gone)
 	}
 	c.mu.Unlock()
 	c.nudge()

@@ -50,7 +50,7 @@ func (c *portableConn) frame(d *wsframe.Decoder, data []byte) (rest []byte, ok b
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	c.mount.server.count.framesIn.Add(1)
+	c.received(0) // its bytes are counted
 	switch {
 	case m.Op == wsframe.Close:
 		c.peerClose(m.Payload)

@@ -92,7 +92,7 @@ func (s *Server) judge(c *fiber.Ctx, m *mount) (*upgrade, string, *refusal) {
 	if c.Method() != http.MethodGet {
 		return nil, "", badRequest("")
 	}
-	if s.draining.Load() {
+	if s.leaving() {
 		return nil, "", refuse(http.StatusServiceUnavailable, refusedDraining)
 	}
 	if reason := upgradeProblem(c); reason != "" {

@@ -30,7 +30,8 @@ type Server struct {
 	life context.Context // ends when the drain begins
 
 	count    counters
-	draining atomic.Bool
+	refusing atomic.Bool
+	draining atomic.Bool // for good: Run ends
 	delayed  atomic.Int64 // refusals whose answer waits
 
 	native   func() (engine, error) // starts the epoll engine on first use
@@ -71,6 +72,17 @@ func New(opts Options) *Server {
 // Count is the number of sockets now, also those that are closing.
 func (s *Server) Count() int { return int(s.count.open.Load()) }
 
+// Open is the number of sockets now but for those that are closing.
+func (s *Server) Open() int { return int(max(s.count.open.Load()-s.count.closing.Load(), 0)) }
+
+// Refuse makes the server turn away who comes, with 503, and tell HTTP clients to
+// come back on another connection, until it is taken back. Sockets that are open
+// stay so.
+func (s *Server) Refuse(on bool) { s.refusing.Store(on) }
+
+// leaving reports whether nobody may come.
+func (s *Server) leaving() bool { return s.refusing.Load() || s.draining.Load() }
+
 // Stats are the server's counters.
 func (s *Server) Stats() Stats { return s.count.stats() }
 
@@ -95,10 +107,9 @@ func (s *Server) All() iter.Seq[*Conn] {
 }
 
 // Run serves until ctx ends or the listener fails. Then it refuses new
-// connections, closes every socket with [wsframe.CodeRestart] spread over
-// [Limits.Drain], answers the requests under way, waits for the ends of all and
-// returns with nothing left running. It does not end a fallback handler that does
-// not return.
+// connections, closes every socket that is left with [wsframe.CodeRestart], all at
+// once, answers the requests under way, waits for the ends of all and returns with
+// nothing left running. It does not end a fallback handler that does not return.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.opts.validate(); err != nil {
 		return err
@@ -182,17 +193,9 @@ func (s *Server) receive(conn net.Conn) {
 	})
 }
 
-// drainStep is the most that lies between the closing of two sockets: a server
-// with few need not use the whole of [Limits.Drain].
-const drainStep = 10 * time.Millisecond
-
 // drain ends everything; [Server.draining] is set.
 func (s *Server) drain() {
-	var conns []*Conn
-	for c := range s.All() {
-		conns = append(conns, c)
-	}
-	s.pace(conns)
+	s.closeAll()
 	s.eachGuest(func(g *guest) {
 		if !g.busy.Load() {
 			_ = g.Conn.Close() // an idle HTTP client, or one that is late
@@ -201,9 +204,7 @@ func (s *Server) drain() {
 	s.await(&s.serving, func() {
 		s.eachGuest(func(g *guest) { _ = g.Conn.Close() }) // it had its time
 	})
-	for c := range s.All() {
-		c.Close(wsframe.CodeRestart, "")
-	}
+	s.closeAll() // also those that opened meanwhile
 	s.await(&s.sockets, func() {
 		for _, e := range s.engines {
 			e.abort()
@@ -211,6 +212,12 @@ func (s *Server) drain() {
 	})
 	for _, e := range s.engines {
 		e.stop()
+	}
+}
+
+func (s *Server) closeAll() {
+	for c := range s.All() {
+		c.Close(wsframe.CodeRestart, "")
 	}
 }
 
@@ -241,28 +248,6 @@ func (s *Server) eachGuest(do func(*guest)) {
 	}
 }
 
-// pace closes the connections at an even rate.
-func (s *Server) pace(conns []*Conn) {
-	budget := min(s.opts.Limits.Drain, time.Duration(len(conns))*drainStep)
-	tick := time.NewTicker(drainStep)
-	defer tick.Stop()
-	begin := time.Now()
-	for done := 0; done < len(conns); {
-		due := len(conns)
-		if spent := time.Since(begin) + drainStep; spent < budget {
-			due = int(int64(len(conns)) * int64(spent) / int64(budget))
-		}
-		for ; done < due; done++ {
-			conns[done].Close(wsframe.CodeRestart, "")
-		}
-		select {
-		case <-tick.C:
-		case <-s.opts.Abort:
-			budget = 0
-		}
-	}
-}
-
 // startNative starts the epoll engine, which a server without a plain TCP
 // connection never needs.
 func (s *Server) startNative() (engine, error) {
@@ -283,6 +268,9 @@ func (s *Server) now() int64 { return int64(time.Since(s.start)) }
 // begin counts a connection, whose engine has set it up but for its handler,
 // and reports whether its address may have one more.
 func (s *Server) begin(c *Conn) (within bool) {
+	now := s.now()
+	c.opened = uint32(time.Duration(now) / time.Second) //nolint:gosec // more than a century
+	c.lastFrame.Store(now)
 	s.sockets.Add(1)
 	s.count.open.Add(1)
 	s.count.opened.Add(1)
@@ -293,7 +281,7 @@ func (s *Server) begin(c *Conn) (within bool) {
 // so that either this or [Server.drain] sees that it must close.
 func (s *Server) handlerFor(c *Conn, open func(*Conn) Handler, within bool) Handler {
 	switch {
-	case s.draining.Load():
+	case s.leaving():
 		c.Close(wsframe.CodeRestart, "")
 	case !within:
 		c.Close(wsframe.CodePolicy, "too many sockets of this address")
@@ -313,6 +301,7 @@ func (s *Server) end(c *Conn) {
 	s.opts.Addresses.Leave(c.addr)
 	s.count.closed[c.cause].Add(1)
 	s.count.open.Add(-1)
+	s.count.closing.Add(-1)
 	s.sockets.Done()
 }
 

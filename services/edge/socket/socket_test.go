@@ -313,7 +313,7 @@ func TestThousandsOfConnects(t *testing.T) {
 
 func TestDrain(t *testing.T) {
 	onEngines(t, func(t *testing.T, e mode) {
-		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer, Limits: socket.Limits{Drain: 200 * time.Millisecond}})
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		clients := make([]*client, 100)
 		for i := range clients {
 			clients[i] = dial(t, s)
@@ -342,7 +342,7 @@ func TestAbort(t *testing.T) {
 		abort := make(chan struct{})
 		s := start(t, socket.Options{
 			Engine: e.engine, Writer: e.writer, Abort: abort,
-			Limits: socket.Limits{Drain: time.Hour, CloseWait: time.Hour},
+			Limits: socket.Limits{CloseWait: time.Hour},
 		})
 		c := dial(t, s)
 		c.text("a")

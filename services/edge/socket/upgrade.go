@@ -76,7 +76,7 @@ func (s *Server) attend(c *fiber.Ctx) (err error) {
 			s.opts.Log.Error("request panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			err = fiber.ErrInternalServerError
 		}
-		if s.draining.Load() {
+		if s.leaving() {
 			c.Context().SetConnectionClose()
 		}
 	}()
@@ -90,7 +90,7 @@ func (s *Server) idle(conn net.Conn, state fasthttp.ConnState) {
 		return
 	}
 	g.busy.Store(false)
-	if s.draining.Load() {
+	if s.leaving() {
 		_ = g.Close() // it may be closed already
 	}
 }
