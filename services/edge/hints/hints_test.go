@@ -144,7 +144,7 @@ func TestAdviceIsThatOfTheLowestLivePlanner(t *testing.T) {
 			r := &presencev1.ReportResponse{LeaseMs: uint32(rapid.IntRange(1, 4000).Draw(t, "lease"))} //nolint:gosec // small
 			if rapid.IntRange(0, 4).Draw(t, "hints") > 0 {
 				r.Hint = &presencev1.Hint{
-					Weight: uint32(rapid.SampledFrom([]int{1, 50, 100, 256}).Draw(t, "weight")), //nolint:gosec // small
+					Weight:     uint32(rapid.SampledFrom([]int{1, 50, 100, 256}).Draw(t, "weight")), //nolint:gosec // small
 					MovedUntil: rapid.Uint64Range(0, 5).Draw(t, "until"), Rate: 1,
 				}
 			}

@@ -12,11 +12,11 @@ import (
 // bare is a connection that costs as good as nothing.
 type bare struct{ id uint64 }
 
-func (b *bare) ID() uint64               { return b.id }
-func (*bare) Send(wsframe.Frame)         {}
+func (b *bare) ID() uint64                    { return b.id }
+func (*bare) Send(wsframe.Frame)              {}
 func (*bare) Close(wsframe.Code, string) bool { return true }
-func (*bare) Pause()                     {}
-func (*bare) Resume()                    {}
+func (*bare) Pause()                          {}
+func (*bare) Resume()                         {}
 
 // perSocket returns the heap of hub, session and channel of an idle socket that
 // is joined to the topic named for it, and of nothing else.

@@ -31,7 +31,7 @@ type Server struct {
 
 	count    counters
 	refusing atomic.Bool
-	draining atomic.Bool // for good: Run ends
+	draining atomic.Bool  // for good: Run ends
 	delayed  atomic.Int64 // refusals whose answer waits
 
 	native   func() (engine, error) // starts the epoll engine on first use
