@@ -249,7 +249,7 @@ func (d *Drain) end(c Conn, why reason) bool {
 
 // Bounds of recycling.
 const (
-	recycleRate   = 10               // connections in a second at least
+	recycleRate   = 50               // connections in a second at least
 	recycleFactor = 10               // times what it takes on average
 	recycleLook   = 10 * time.Second // between two looks for old connections
 )

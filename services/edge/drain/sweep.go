@@ -16,69 +16,84 @@ const (
 // sweep closes all connections at an even rate: first those that are quiet, then
 // those that have become so, and in the end the others.
 type sweep struct {
-	began time.Time
-	first time.Duration // by when each was looked at, and closed if it was quiet
-	total time.Duration // by when all are closed
+	began  time.Time
+	first  time.Duration // by when each was looked at, and closed if it was quiet
+	middle time.Duration // until when those that are busy may become quiet
+	total  time.Duration // by when all are closed
+
+	count int // of todo at the beginning
 	todo  []Conn
+	stuck int // of busy in the middle; 0 before
 	busy  []Conn
 }
 
 // newSweep returns one that takes at most spread.
 func newSweep(conns []Conn, spread time.Duration, now time.Time) *sweep {
 	first := min(spread*3/4, time.Duration(len(conns))*tick)
+	total := min(spread, max(first*4/3, patience))
 	return &sweep{
-		began: now, first: first, total: min(spread, max(first*4/3, patience)), todo: conns,
+		began: now, first: first, middle: (first + total) / 2, total: total, count: len(conns), todo: conns,
 	}
 }
 
 // step closes those that are due. It should be called each tick.
 func (s *sweep) step(now time.Time, end func(Conn)) {
-	spent := now.Sub(s.began)
-	for n := share(len(s.todo), s.first-spent); n > 0; n-- {
-		c := take(&s.todo)
-		switch look := c.Look(); {
-		case look.Closing:
-		case look.Quiet:
-			end(c)
-		default:
+	spent := now.Sub(s.began) + tick
+	for n := due(s.count, len(s.todo), spent, s.first); n > 0; n-- {
+		if c := take(&s.todo); !closeQuiet(c, end) {
 			s.busy = append(s.busy, c)
 		}
 	}
-	if len(s.todo) > 0 {
-		return
-	}
-	n := share(len(s.busy), s.total-spent)
-	for range min(n+looks, len(s.busy)) {
-		if n == 0 {
-			return
+	switch {
+	case len(s.todo) > 0:
+	case spent < s.middle:
+		s.relook(1+int(int64(len(s.busy))*int64(tick)/int64(s.middle-spent)), end)
+	default:
+		if s.stuck == 0 {
+			s.stuck = len(s.busy)
 		}
-		c := take(&s.busy)
-		switch look := c.Look(); {
-		case look.Closing:
-		case look.Quiet:
-			end(c)
-			n--
-		default:
+		n := due(s.stuck, len(s.busy), spent-s.middle, s.total-s.middle)
+		for n -= s.relook(n, end); n > 0 && len(s.busy) > 0; n-- {
+			end(take(&s.busy))
+		}
+	}
+}
+
+// relook closes those that have become quiet, at most so many, and returns how
+// many it closed.
+func (s *sweep) relook(most int, end func(Conn)) (closed int) {
+	for range min(most+looks, len(s.busy)) {
+		if closed == most {
+			break
+		}
+		if c := take(&s.busy); closeQuiet(c, end) {
+			closed++
+		} else {
 			s.busy = append(s.busy, c)
 		}
 	}
-	if spent < (s.first+s.total)/2 {
-		return // they may become quiet
-	}
-	for ; n > 0 && len(s.busy) > 0; n-- {
-		end(take(&s.busy))
-	}
+	return closed
 }
 
 // over reports whether nothing is left to close.
 func (s *sweep) over() bool { return len(s.todo)+len(s.busy) == 0 }
 
-// share is how many of n are due in one tick if all are within the time left.
-func share(n int, left time.Duration) int {
-	if left <= tick {
-		return n
+// due is how many of count have to be closed now, of which some are left, so that
+// all are within the whole time.
+func due(count, left int, spent, whole time.Duration) int {
+	if spent >= whole {
+		return left
 	}
-	return int((int64(n)*int64(tick) + int64(left) - 1) / int64(left))
+	return max(0, int(int64(count)*int64(spent)/int64(whole))-(count-left))
+}
+
+// closeQuiet closes a connection unless it is busy.
+func closeQuiet(c Conn, end func(Conn)) bool {
+	look := c.Look()
+	if look.Quiet {
+		end(c)
+	}
+	return look.Quiet || look.Closing
 }
 
 func take(list *[]Conn) Conn {

@@ -1,5 +1,5 @@
 // Package report tells every presence instance, each second, how much load this
-// edge has.
+// edge has, and hands on what they answer.
 //
 // One goroutine keeps a stream to each instance; instances that come and go are
 // looked up each second. Nobody waits for presence: an edge that reports to no
@@ -7,10 +7,12 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -29,9 +31,11 @@ const Interval = pump.BeatInterval
 // Deps are what a reporter needs of its process.
 type Deps struct {
 	Members func() []cluster.Member                            // presence instances
-	Sample  func() *presencev1.Edge                            // everything but cpu, memory and time
+	Sample  func() *presencev1.Edge                            // everything but cpu, memory, their limits and time
+	Take    func(from string, r *presencev1.ReportResponse)    // takes what an instance answers; called concurrently
 	Dial    func(address string) (*grpc.ClientConn, error)     // does not connect yet
 	Usage   func() (cpu time.Duration, memory uint64, _ error) // of the process since it started; see [Process]
+	Memory  uint64                                             // that the process may use, in bytes; 0 if unknown, see [MemoryLimit]
 	Log     *slog.Logger
 }
 
@@ -138,6 +142,7 @@ func (r *Reporter) request() *presencev1.ReportRequest {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	edge.Cpu, edge.Memory = r.usage.cpu, r.usage.memory
+	edge.CpuLimit, edge.MemoryLimit = float64(runtime.GOMAXPROCS(0)), r.deps.Memory // the former follows cgroups
 	edge.Taken = timestamppb.Now()
 	return &presencev1.ReportRequest{Edge: edge}
 }
@@ -181,11 +186,14 @@ func (l *link) stream(ctx context.Context) error {
 	}
 	defer conn.Close() //nolint:errcheck // the stream has ended
 	return pump.Stream[struct{}, presencev1.ReportRequest, presencev1.ReportResponse]{
-		First:  l.reporter.request(),
-		Queue:  l.out,
-		Size:   func(struct{}) int { return 0 },
-		Pack:   func([]struct{}) *presencev1.ReportRequest { return l.reporter.request() },
-		Beat:   l.reporter.request,
-		Handle: func(*presencev1.ReportResponse) error { return nil },
+		First: l.reporter.request(),
+		Queue: l.out,
+		Size:  func(struct{}) int { return 0 },
+		Pack:  func([]struct{}) *presencev1.ReportRequest { return l.reporter.request() },
+		Beat:  l.reporter.request,
+		Handle: func(m *presencev1.ReportResponse) error {
+			l.reporter.deps.Take(cmp.Or(m.GetInstance(), l.id), m)
+			return nil
+		},
 	}.Client(ctx, presencev1.NewPresenceServiceClient(conn).Report)
 }

@@ -25,6 +25,7 @@ type instance struct {
 	presencev1.UnimplementedPresenceServiceServer
 	mu      sync.Mutex
 	reports []*presencev1.Edge
+	id      string // that it gives; empty for none
 }
 
 func (i *instance) Report(stream grpc.BidiStreamingServer[presencev1.ReportRequest, presencev1.ReportResponse]) error {
@@ -39,7 +40,7 @@ func (i *instance) Report(stream grpc.BidiStreamingServer[presencev1.ReportReque
 		i.mu.Lock()
 		i.reports = append(i.reports, m.GetEdge())
 		i.mu.Unlock()
-		if err := stream.Send(&presencev1.ReportResponse{LeaseMs: 3000}); err != nil {
+		if err := stream.Send(&presencev1.ReportResponse{LeaseMs: 3000, Instance: i.id}); err != nil {
 			return err
 		}
 	}
@@ -60,8 +61,10 @@ type fleet struct {
 	members   []cluster.Member
 }
 
-func (f *fleet) serve(address string) (*instance, *grpc.Server) {
-	i, listener, server := &instance{}, bufconn.Listen(1<<16), grpc.NewServer()
+func (f *fleet) serve(address string) (*instance, *grpc.Server) { return f.serveAs(address, "") }
+
+func (f *fleet) serveAs(address, id string) (*instance, *grpc.Server) {
+	i, listener, server := &instance{id: id}, bufconn.Listen(1<<16), grpc.NewServer()
 	presencev1.RegisterPresenceServiceServer(server, i)
 	go server.Serve(listener) // ends with Stop
 	f.mu.Lock()
@@ -93,8 +96,17 @@ func TestReportsEachSecondToEveryInstance(t *testing.T) {
 		one, first := f.serve("one")
 		defer first.Stop()
 		var used time.Duration
+		answers := map[string]int{}
+		var mu sync.Mutex
 		r := New(Deps{
-			Members: f.list, Dial: f.dial, Log: slog.New(slog.DiscardHandler),
+			Members: f.list, Dial: f.dial, Log: slog.New(slog.DiscardHandler), Memory: 1 << 30,
+			Take: func(from string, m *presencev1.ReportResponse) {
+				mu.Lock()
+				defer mu.Unlock()
+				if m.GetLeaseMs() == 3000 {
+					answers[from]++
+				}
+			},
 			Sample: func() *presencev1.Edge { return &presencev1.Edge{Id: "e1", Connections: 7} },
 			Usage: func() (time.Duration, uint64, error) {
 				used += 250 * time.Millisecond
@@ -113,20 +125,28 @@ func TestReportsEachSecondToEveryInstance(t *testing.T) {
 		if last.GetId() != "e1" || last.GetConnections() != 7 || last.GetCpu() != 0.25 || last.GetMemory() != 42 || last.GetTaken() == nil {
 			t.Errorf("got %v", last)
 		}
+		if last.GetCpuLimit() < 1 || last.GetMemoryLimit() != 1<<30 {
+			t.Errorf("got limits %v and %d", last.GetCpuLimit(), last.GetMemoryLimit())
+		}
 
-		two, second := f.serve("two")
+		two, second := f.serveAs("two", "second")
 		time.Sleep(3 * Interval) // virtual time
 		if len(two.take()) == 0 {
 			t.Error("an instance that came gets no reports")
 		}
 		second.Stop()
-		two, second = f.serve("two") // it comes back at the same address
+		two, second = f.serveAs("two", "second") // it comes back at the same address
 		defer second.Stop()
 		time.Sleep(3 * Interval) // virtual time
 		if len(two.take()) == 0 {
 			t.Error("an instance that came back gets no reports")
 		}
 
+		mu.Lock()
+		if answers["p-one"] == 0 || answers["second"] == 0 || len(answers) != 2 {
+			t.Errorf("answers %v", answers)
+		}
+		mu.Unlock()
 		one.take()
 		r.Changed()
 		synctest.Wait()
