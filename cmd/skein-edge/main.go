@@ -69,6 +69,7 @@ func listen(ctx context.Context, cfg edge.Config, tel *telemetry.Telemetry) (edg
 	deps := edge.Deps{
 		Dial:      func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address, rpc.Traced(tel)) },
 		Usage:     usage,
+		Memory:    report.MemoryLimit(),
 		Telemetry: tel,
 	}
 	if cfg.Demo {

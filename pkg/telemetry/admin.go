@@ -17,6 +17,7 @@ import (
 // their machines. It belongs on a port that is not public.
 type Admin struct {
 	listener net.Listener
+	mux      *http.ServeMux
 	server   *http.Server
 }
 
@@ -34,12 +35,16 @@ func (t *Telemetry) Admin(listener net.Listener, ready func() error) *Admin {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return &Admin{listener, &http.Server{
+	return &Admin{listener, mux, &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ErrorLog:          slog.NewLogLogger(t.Log.Handler(), slog.LevelWarn),
 	}}
 }
+
+// Handle serves a pattern of [http.ServeMux] as well. It must be called before
+// Run.
+func (a *Admin) Handle(pattern string, handler http.Handler) { a.mux.Handle(pattern, handler) }
 
 func answer(w http.ResponseWriter, problem error) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

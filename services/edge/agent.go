@@ -7,17 +7,8 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
-)
-
-// What HAProxy's agent-check reads. Weight and administrative state are
-// independent there, so a drain that is over must be taken back in words; but
-// "ready" would also undo a drain that an operator set, so it is said only
-// while the edge is young.
-const (
-	agentUp    = "up 100%\n"
-	agentReady = "up ready 100%\n"
-	agentDrain = "up drain 1%\n"
 )
 
 const (
@@ -25,15 +16,46 @@ const (
 	agentTimeout = time.Second
 )
 
-// Agent answers HAProxy's agent-check: one line for each connection.
+// told is what balancers are told.
+type told struct {
+	weight uint32    // in percent; 0 while the edge drains
+	since  time.Time // when that began
+	fresh  bool      // the edge began to serve a moment ago
+}
+
+// line is what HAProxy's agent-check reads. Weight and administrative state are
+// independent there, so a drain that is over must be taken back in words; but
+// "ready" would also undo a drain that an operator set, so it is said only for a
+// while. While it drains, the weight is the least: a 0 would outlive the drain.
+func (t told) line() string {
+	switch {
+	case t.weight == 0:
+		return "up drain 1%\n"
+	case t.fresh:
+		return fmt.Sprintf("up ready %d%%\n", t.weight)
+	default:
+		return fmt.Sprintf("up %d%%\n", t.weight)
+	}
+}
+
+// Agent answers HAProxy's agent-check: one line for each connection. All methods
+// may be called concurrently, Run once.
 type Agent struct {
+	// Static after construction.
 	listener net.Listener
-	draining func() bool
+	told     func(now time.Time) told
+
+	polled atomic.Int64 // when a balancer asked last, in nanoseconds since 1970; 0 for never
+}
+
+// Polled is when a balancer asked last; false for never.
+func (a *Agent) Polled() (at time.Time, ok bool) {
+	nanos := a.polled.Load()
+	return time.Unix(0, nanos), nanos != 0
 }
 
 // Run answers until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
-	born := time.Now()
 	defer context.AfterFunc(ctx, func() { _ = a.listener.Close() })() // Accept reports it
 	var answering sync.WaitGroup
 	defer answering.Wait()
@@ -51,19 +73,10 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		line := a.line(time.Since(born))
+		now := time.Now()
+		line := a.told(now).line()
+		a.polled.Store(now.UnixNano())
 		answering.Go(func() { answer(conn, line) })
-	}
-}
-
-func (a *Agent) line(age time.Duration) string {
-	switch {
-	case a.draining():
-		return agentDrain
-	case age < agentYouth:
-		return agentReady
-	default:
-		return agentUp
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/token"
 	"github.com/skein-mesh/skein/services/edge/admit"
 	"github.com/skein-mesh/skein/services/edge/callout"
+	"github.com/skein-mesh/skein/services/edge/drain"
 	"github.com/skein-mesh/skein/services/edge/longpoll"
 	"github.com/skein-mesh/skein/services/edge/people"
 	"github.com/skein-mesh/skein/services/edge/session"
@@ -30,6 +31,7 @@ type Config struct {
 
 	Sockets
 	namespace.Settings
+	Balance
 	Draining
 	telemetry.Config
 }
@@ -58,10 +60,20 @@ type Sockets struct {
 	token.Config
 }
 
-// Draining says how an edge stops.
+// Balance says how many connections an edge should have, beside others.
+type Balance struct {
+	Group       string        `conf:"group" usage:"what this edge belongs to, such as blue or green: a rollout moves connections from one group to another"`
+	Capacity    int           `conf:"capacity" usage:"the share of connections that this edge should have, in percent of one with 100"`
+	MaxLifetime time.Duration `conf:"max-lifetime" usage:"age at which a socket is closed when its client waits for nothing, give or take a tenth; 0 for no limit"`
+}
+
+// maxCapacity is the largest share, in percent.
+const maxCapacity = 1000
+
+// Draining says how an edge is emptied: when it stops, and when an operator says so.
 type Draining struct {
-	Delay  time.Duration `conf:"drain-delay" usage:"how long to go on after SIGTERM, so that balancers notice first"`
-	Spread time.Duration `conf:"drain-spread" usage:"most time over which the closing of all sockets is spread"`
+	Delay  time.Duration `conf:"drain-delay" usage:"how long to go on once the edge is to drain, so that balancers notice first"`
+	Spread time.Duration `conf:"drain-spread" usage:"most time over which the closing of all sockets is spread; it takes 10ms for each at most, but for those that wait for an answer 2s at least"`
 	Wait   time.Duration `conf:"drain-wait" usage:"how long a client may take to answer the closing of its socket"`
 }
 
@@ -101,7 +113,8 @@ func Default() Config {
 			Config:           token.Default(),
 		},
 		Settings: namespace.DefaultSettings(),
-		Draining: Draining{Delay: 500 * time.Millisecond, Spread: limits.Drain, Wait: limits.CloseWait},
+		Balance:  Balance{Capacity: 100},
+		Draining: Draining{Delay: 500 * time.Millisecond, Spread: 20 * time.Second, Wait: limits.CloseWait},
 		Config:   telemetry.Default(),
 	}
 }
@@ -126,6 +139,8 @@ func (c Config) Validate() error {
 			check(err == nil, "%s: %q is not host:port", a.name, a.address)
 		}
 	}
+	check(c.Group == "" || cluster.CheckID(c.Group) == nil, "group: %q must have up to %d letters, digits, '-', '.' and '_'", c.Group, cluster.MaxIDLen)
+	check(c.Capacity >= 1 && c.Capacity <= maxCapacity, "capacity: must be 1 to %d, got %d", maxCapacity, c.Capacity)
 	check(len(c.Routers) > 0, "routers: at least one is required")
 	for _, r := range c.Routers {
 		check(r != "", "routers: an address is empty")
@@ -134,7 +149,7 @@ func (c Config) Validate() error {
 	c.Sockets.validate(check)
 	asking := c.asking()
 	asking.ConnectTimeout = 1 // reported with the settings that it comes from
-	errs = append(errs, c.validateMounts(check), asking.Validate(), c.Draining.validate(), c.Slowness.Validate(),
+	errs = append(errs, c.validateMounts(check), asking.Validate(), c.draining().Validate(), c.Slowness.Validate(),
 		c.Sockets.Config.Validate(), c.Settings.Validate(), c.Config.Validate())
 	return errors.Join(errs...)
 }
@@ -184,18 +199,6 @@ func (s Sockets) validate(check func(ok bool, format string, args ...any)) {
 	}
 }
 
-func (d Draining) validate() error {
-	for _, v := range []struct {
-		name  string
-		value time.Duration
-	}{{"drain-delay", d.Delay}, {"drain-spread", d.Spread}, {"drain-wait", d.Wait}} {
-		if v.value < 0 {
-			return fmt.Errorf("%s: must not be negative, got %s", v.name, v.value)
-		}
-	}
-	return nil
-}
-
 // limits are those of package socket.
 func (c Config) limits() socket.Limits {
 	l := socket.Defaults()
@@ -203,9 +206,13 @@ func (c Config) limits() socket.Limits {
 	for _, m := range c.mounts() {
 		l.BodyBytes = max(l.BodyBytes, m.MaxMessageSize)
 	}
-	// Zero means the default there and "at once" here.
-	l.Drain, l.CloseWait = max(c.Spread, 1), max(c.Wait, 1)
+	l.CloseWait = max(c.Wait, 1) // zero means the default there and "at once" here
 	return l
+}
+
+// draining is how package drain is configured.
+func (c Config) draining() drain.Config {
+	return drain.Config{Delay: c.Delay, Spread: c.Spread, Wait: c.Wait, MaxLifetime: c.MaxLifetime}
 }
 
 // asking is how handlers are asked.

@@ -18,9 +18,10 @@ import (
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/pkg/token"
 	"github.com/skein-mesh/skein/pkg/version"
-	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 	"github.com/skein-mesh/skein/services/edge/admit"
 	"github.com/skein-mesh/skein/services/edge/callout"
+	"github.com/skein-mesh/skein/services/edge/drain"
+	"github.com/skein-mesh/skein/services/edge/hints"
 	"github.com/skein-mesh/skein/services/edge/hub"
 	"github.com/skein-mesh/skein/services/edge/people"
 	"github.com/skein-mesh/skein/services/edge/report"
@@ -36,6 +37,7 @@ type Deps struct {
 	Dial      func(address string) (*grpc.ClientConn, error) // of routers and presence
 	Page      http.Handler                                   // everything but sockets on the clients' port; nil answers 404
 	Usage     func() (time.Duration, uint64, error)          // see [report.Process]
+	Memory    uint64                                         // see [report.MemoryLimit]; 0 if unknown
 	Telemetry *telemetry.Telemetry
 }
 
@@ -55,9 +57,12 @@ type Edge struct {
 	places      []*place
 	sockets     *socket.Server
 	reporter    *report.Reporter
+	hints       *hints.Hints
+	drain       *drain.Drain
+	agent       *Agent // nil for no agent-check
+	born        time.Time
 
 	connections atomic.Uint64 // ids handed out so far
-	draining    atomic.Bool
 }
 
 // New returns an edge that does nothing yet. cfg must be valid; an empty id is
@@ -67,8 +72,12 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 		cfg.ID = cluster.NewID()
 	}
 	e := &Edge{
-		cfg: cfg, deps: deps, incarnation: cluster.NewIncarnation(),
+		cfg: cfg, deps: deps, incarnation: cluster.NewIncarnation(), born: time.Now(),
 		addresses: socket.NewAddresses(cfg.SocketsPerIP), refusals: admit.NewRefusals(cfg.Slowness),
+	}
+	e.hints = hints.New(cfg.ID, e.incarnation, e.born)
+	if deps.Agent != nil {
+		e.agent = &Agent{listener: deps.Agent, told: e.told}
 	}
 	if err := e.newParts(); err != nil {
 		return nil, err
@@ -124,9 +133,17 @@ func (e *Edge) newParts() error {
 		Members: e.uplink.PresenceMembers, Dial: e.deps.Dial, Deliver: e.hub.Deliver, Log: tel.Log, Meter: tel.Meter,
 	})
 	e.reporter = report.New(report.Deps{
-		Members: e.uplink.PresenceMembers, Sample: e.sample, Dial: e.deps.Dial, Usage: e.deps.Usage, Log: tel.Log,
+		Members: e.uplink.PresenceMembers, Sample: e.sample, Take: e.answered, Dial: e.deps.Dial,
+		Usage: e.deps.Usage, Memory: e.deps.Memory, Log: tel.Log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	e.drain, err = drain.New(cfg.draining(), drain.Deps{
+		Conns: e.conns, Open: e.open, Left: e.count, Refuse: e.refuse,
+		Goal: e.goal, Changed: e.reporter.Changed, Log: tel.Log, Meter: tel.Meter,
+	})
+	return errors.Join(err, e.observe(tel.Meter))
 }
 
 // nextID is the id of a connection, unique over all transports, from 1.
@@ -149,8 +166,9 @@ var (
 
 // Ready says why the edge should get no new connections, or nil.
 func (e *Edge) Ready() error {
+	draining, _ := e.drain.Draining()
 	switch {
-	case e.draining.Load():
+	case draining:
 		return errDraining
 	case !e.uplink.Ready():
 		return errNoOwners
@@ -162,10 +180,12 @@ func (e *Edge) Ready() error {
 func (e *Edge) Run(ctx context.Context) error {
 	var components []lifecycle.Component
 	if e.deps.Admin != nil {
-		components = append(components, e.deps.Telemetry.Admin(e.deps.Admin, e.Ready))
+		admin := e.deps.Telemetry.Admin(e.deps.Admin, e.Ready)
+		admin.Handle("/drain", e.drain)
+		components = append(components, admin)
 	}
-	if e.deps.Agent != nil {
-		components = append(components, &Agent{e.deps.Agent, e.draining.Load})
+	if e.agent != nil {
+		components = append(components, e.agent)
 	}
 	components = append(components,
 		lifecycle.Func(func(ctx context.Context) error { return e.uplink.Run(ctx, e.hub) }),
@@ -182,68 +202,14 @@ func (e *Edge) Run(ctx context.Context) error {
 	return nil
 }
 
-// serve holds the clients' sockets. It is the component that stops first; its
-// sockets are closed only after balancers had time to notice.
+// serve holds the clients' connections. It is the component that stops first, and
+// within it the drain is: when that has ended, nobody is left who could notice.
 func (e *Edge) serve(ctx context.Context) error {
-	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	defer context.AfterFunc(ctx, func() {
-		e.deps.Telemetry.Log.InfoContext(ctx, "draining", "connections", e.count())
-		e.draining.Store(true)
-		e.people.Moving()
-		e.reporter.Changed()
-		select {
-		case <-life.Done():
-		case <-time.After(e.cfg.Delay):
-			stop()
-		}
-	})()
-	transports := []lifecycle.Component{e.sockets} // stops last: it also serves the requests of the others
+	components := []lifecycle.Component{e.sockets} // stops last: it also serves the requests of the others
 	for _, p := range e.places {
 		if p.polls != nil {
-			transports = append(transports, p.polls)
+			components = append(components, p.polls)
 		}
 	}
-	return lifecycle.Run(life, transports...)
-}
-
-// count is the number of connections over all transports.
-func (e *Edge) count() int {
-	n := e.sockets.Count()
-	for _, p := range e.places {
-		if p.polls != nil {
-			n += p.polls.Count()
-		}
-	}
-	return n
-}
-
-// sample is the edge's load now, but for what the reporter adds.
-func (e *Edge) sample() *presencev1.Edge {
-	stats := e.hub.Stats()
-	view, _ := e.uplink.View()
-	return &presencev1.Edge{
-		Id:          e.cfg.ID,
-		Incarnation: e.incarnation,
-		Version:     version.Version,
-		State:       e.state(),
-		Address:     e.deps.Clients.Addr().String(),
-		Connections: uint64(e.count()), //nolint:gosec // not negative
-		Channels:    uint64(max(stats.Subscribers, 0)),
-		Topics:      uint64(max(stats.Topics, 0)),
-		Deliveries:  stats.Delivered,
-		Publishes:   e.uplink.Published(),
-		View:        view,
-	}
-}
-
-func (e *Edge) state() presencev1.EdgeState {
-	switch {
-	case e.draining.Load():
-		return presencev1.EdgeState_EDGE_STATE_DRAINING
-	case e.uplink.Ready():
-		return presencev1.EdgeState_EDGE_STATE_READY
-	default:
-		return presencev1.EdgeState_EDGE_STATE_STARTING
-	}
+	return lifecycle.Run(ctx, append(components, e.drain)...)
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +25,8 @@ func TestEveryProblemIsReported(t *testing.T) {
 	cfg.Sockets = Sockets{SocketsPerIP: -1, Loops: -1, Engine: "steam", Writer: "quill"}
 	cfg.CheckOrigin, cfg.Connect = []string{"x y"}, "sometimes"
 	cfg.Mounts = []Mount{{Path: "here"}, {Path: "/twice"}, {Path: "/twice"}}
-	cfg.Draining = Draining{Delay: -1}
+	cfg.Draining = Draining{Delay: -1, Spread: -1, Wait: -1}
+	cfg.Balance = Balance{Group: "a b", MaxLifetime: time.Second}
 	cfg.TraceRatio = 2
 	err := cfg.Validate()
 	if err == nil {
@@ -35,6 +35,7 @@ func TestEveryProblemIsReported(t *testing.T) {
 	for _, name := range []string{
 		"id", "listen", "admin", "agent", "routers", "uplink-bytes", "outbox-bytes", "send-buffer", "max-frame-size", "max-joins",
 		"max-unanswered", "sockets-per-ip", "timeout", "handshake-timeout", "loops", "engine", "writer", "check-origin", "drain-delay", "trace-ratio",
+		"drain-spread", "drain-wait", "group", "capacity", "max-lifetime",
 		"connect", "mounts", `mount "here"`, "longpoll-window", "max-fragmented-message-size",
 	} {
 		if !strings.Contains("\n"+err.Error(), "\n"+name+":") {
@@ -60,19 +61,17 @@ func TestTokensNeedKeys(t *testing.T) {
 	}
 }
 
-func TestAgentLineFollowsAge(t *testing.T) {
-	var draining atomic.Bool
-	a := &Agent{draining: draining.Load}
-	for age, want := range map[time.Duration]string{
-		0: "up ready 100%\n", agentYouth - 1: "up ready 100%\n", agentYouth: "up 100%\n", time.Hour: "up 100%\n",
+func TestAgentLines(t *testing.T) {
+	for want, told := range map[string]told{
+		"up ready 100%\n": {weight: 100, fresh: true},
+		"up ready 256%\n": {weight: 256, fresh: true},
+		"up 100%\n":       {weight: 100},
+		"up 1%\n":         {weight: 1},
+		"up drain 1%\n":   {fresh: true},
 	} {
-		if got := a.line(age); got != want {
-			t.Errorf("%s: %q", age, got)
+		if got := told.line(); got != want {
+			t.Errorf("%+v: %q, want %q", told, got, want)
 		}
-	}
-	draining.Store(true)
-	if got := a.line(0); got != "up drain 1%\n" {
-		t.Errorf("draining: %q", got)
 	}
 }
 
@@ -83,7 +82,11 @@ func TestAgentAnswersOneLineAndCloses(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- (&Agent{listener, func() bool { return false }}).Run(ctx) }()
+	agent := &Agent{listener: listener, told: func(time.Time) told { return told{weight: 70, fresh: true} }}
+	if _, ok := agent.Polled(); ok {
+		t.Error("polled by nobody")
+	}
+	go func() { done <- agent.Run(ctx) }()
 	for _, sent := range []string{"", "edge-1\n"} {
 		conn, err := net.Dial("tcp", listener.Addr().String())
 		if err != nil {
@@ -92,10 +95,13 @@ func TestAgentAnswersOneLineAndCloses(t *testing.T) {
 		if _, err := io.WriteString(conn, sent); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := io.ReadAll(conn); err != nil || string(got) != "up ready 100%\n" {
+		if got, err := io.ReadAll(conn); err != nil || string(got) != "up ready 70%\n" {
 			t.Errorf("got %q, %v", got, err)
 		}
 		conn.Close() // read to its end
+	}
+	if at, ok := agent.Polled(); !ok || time.Since(at) > time.Minute {
+		t.Errorf("polled at %s, %t", at, ok)
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -107,7 +113,7 @@ func TestAgentDoesNotWaitForAClient(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		client, server := net.Pipe() // nobody reads
 		began := time.Now()
-		answer(server, agentUp)
+		answer(server, told{weight: 100}.line())
 		if waited := time.Since(began); waited > agentTimeout {
 			t.Errorf("waited %s", waited)
 		}

@@ -50,7 +50,7 @@ func (e *Edge) newPlace(m Mount, names *namespace.Set) (*place, error) {
 		Addresses: e.addresses,
 		Router:    e.callout.Router,
 		Limits: longpoll.Limits{
-			Window: m.LongPollWindow, OutboxBytes: e.cfg.OutboxBytes, BodyBytes: m.MaxMessageSize, Drain: max(e.cfg.Spread, 1),
+			Window: m.LongPollWindow, OutboxBytes: e.cfg.OutboxBytes, BodyBytes: m.MaxMessageSize,
 		},
 		Log:   tel.Log,
 		Meter: tel.Meter,
