@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"testing"
@@ -19,14 +20,18 @@ import (
 // serving starts an edge without routers; it ends with the test.
 func serving(t *testing.T) *Edge {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	listen := func() net.Listener {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return listener
 	}
 	cfg := Default()
 	cfg.ID, cfg.Draining = "e1", Draining{}
+	cfg.Group, cfg.Capacity = "blue", 150
 	e, err := New(cfg, Deps{
-		Clients:   listener,
+		Clients: listen(), Admin: listen(), Agent: listen(), Memory: 1 << 30,
 		Dial:      func(string) (*grpc.ClientConn, error) { return nil, errors.New("no routers here") },
 		Usage:     func() (time.Duration, uint64, error) { return 0, 0, nil },
 		Telemetry: telemetry.Nop(),
@@ -46,8 +51,8 @@ func serving(t *testing.T) *Edge {
 	return e
 }
 
-// connect opens a WebSocket to e.
-func connect(t *testing.T, e *Edge) {
+// connect opens a WebSocket to e and returns what reads it behind its handshake.
+func connect(t *testing.T, e *Edge) *bufio.Reader {
 	t.Helper()
 	conn, err := net.Dial("tcp", e.deps.Clients.Addr().String())
 	if err != nil {
@@ -66,9 +71,11 @@ func connect(t *testing.T, e *Edge) {
 		t.Fatalf("%v, %v", response, err)
 	}
 	defer response.Body.Close()
-	if pong, err := answer.ReadByte(); err != nil || pong != 0x8A {
+	var pong [2]byte
+	if _, err := io.ReadFull(answer, pong[:]); err != nil || pong != [2]byte{0x8A, 0} {
 		t.Fatalf("%x, %v", pong, err)
 	}
+	return answer
 }
 
 func TestDisconnectMeansWhoIsNamed(t *testing.T) {
