@@ -122,6 +122,34 @@ func TestPersonWhoMovesDoesNotLeave(t *testing.T) {
 	})
 }
 
+// One socket of an edge that stays may be moved, and balancers may send it back.
+func TestPersonWhoMovesToTheSameEdge(t *testing.T) {
+	inBubble(t, func(f *fleet) {
+		p := f.presence("p")
+		a, b := f.edge("a"), f.edge("b")
+		wait(5 * time.Second)
+		ann, bob, cid := a.join("room", "ann"), b.join("room", "bob"), b.join("room", "cid")
+		wait(time.Second)
+		ann.forget()
+		cid.forget()
+		b.move(bob)
+		wait(5 * time.Second)
+		ann.gets()
+		cid.gets()
+		again := b.join("room", "bob")
+		wait(20 * time.Second)
+		ann.gets(`diff {"joins":{"bob":{"metas":[{"phx_ref":R,"phx_ref_prev":R}]}},"leaves":{` + person("bob") + `}}`)
+		cid.gets(`diff `+joined("bob"), `diff `+left("bob"))
+		b.leave(again)
+		wait(time.Second)
+		ann.gets(`diff {"joins":{},"leaves":{"bob":{"metas":[{"phx_ref":R,"phx_ref_prev":R}]}}}`)
+		cid.gets(`diff ` + left("bob"))
+		a.stop()
+		b.stop()
+		p.stop()
+	})
+}
+
 func TestChangesAreShownTogether(t *testing.T) {
 	inBubble(t, func(f *fleet) {
 		a := f.edge("a")
