@@ -146,7 +146,7 @@ func (c Config) Validate() error {
 		check(r != "", "routers: an address is empty")
 	}
 	check(c.UplinkBytes >= 1<<20, "uplink-bytes: must be at least %d, got %d", 1<<20, c.UplinkBytes)
-	c.Sockets.validate(check)
+	c.validate(check)
 	asking := c.asking()
 	asking.ConnectTimeout = 1 // reported with the settings that it comes from
 	errs = append(errs, c.validateMounts(check), asking.Validate(), c.draining().Validate(), c.Slowness.Validate(),

@@ -95,13 +95,9 @@ func inBubble(t *testing.T, cfg Config, test func(t *testing.T, e *edge)) {
 func (e *edge) add(n int) []*conn {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var added []*conn
-	for range n {
-		c := &conn{edge: e, id: uint64(len(e.conns) + 1), born: time.Now(), heard: time.Now()} //nolint:gosec // a count
-		added = append(added, c)
-	}
-	for i, c := range added {
-		c.id += uint64(i) //nolint:gosec // a count
+	added := make([]*conn, n)
+	for i := range added {
+		added[i] = &conn{edge: e, id: uint64(len(e.conns) + i + 1), born: time.Now(), heard: time.Now()}
 	}
 	e.conns = append(e.conns, added...)
 	return added

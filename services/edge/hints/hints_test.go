@@ -141,10 +141,10 @@ func TestAdviceIsThatOfTheLowestLivePlanner(t *testing.T) {
 				}
 				continue
 			}
-			r := &presencev1.ReportResponse{LeaseMs: uint32(rapid.IntRange(1, 4000).Draw(t, "lease"))} //nolint:gosec // small
+			r := &presencev1.ReportResponse{LeaseMs: uint32(rapid.IntRange(1, 4000).Draw(t, "lease"))}
 			if rapid.IntRange(0, 4).Draw(t, "hints") > 0 {
 				r.Hint = &presencev1.Hint{
-					Weight:     uint32(rapid.SampledFrom([]int{1, 50, 100, 256}).Draw(t, "weight")), //nolint:gosec // small
+					Weight:     uint32(rapid.SampledFrom([]int{1, 50, 100, 256}).Draw(t, "weight")),
 					MovedUntil: rapid.Uint64Range(0, 5).Draw(t, "until"), Rate: 1,
 				}
 			}
