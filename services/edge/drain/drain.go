@@ -306,7 +306,9 @@ func (d *Drain) finish(left int) {
 	d.deps.Log.Info("drained", "connections", left)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.endNow()
+	if d.drain == d.drains { // it was not taken back, and begun again, just now
+		d.endNow()
+	}
 }
 
 // budget is the most time that a drain takes.
