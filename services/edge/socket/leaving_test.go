@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,16 +86,16 @@ func TestClosingSocketsAreNotOpen(t *testing.T) {
 }
 
 func TestLook(t *testing.T) {
-	var conn *socket.Conn
+	var opened atomic.Pointer[socket.Conn]
 	opts := socket.Options{Mounts: at(func(c *socket.Conn) socket.Handler {
-		conn = c
+		opened.Store(c)
 		return &echo{conn: c}
 	})}
 	inBubble(t, opts, func(t *testing.T, _ *server, dial func() *client) {
 		c := dial()
 		looks := func(age, silence time.Duration) {
 			t.Helper()
-			if got, want := conn.Look(), (socket.Look{Quiet: true, Age: age, Silence: silence}); got != want {
+			if got, want := opened.Load().Look(), (socket.Look{Quiet: true, Age: age, Silence: silence}); got != want {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
 		}
@@ -104,6 +105,7 @@ func TestLook(t *testing.T) {
 		c.expect("pong ")
 		time.Sleep(40 * time.Second) // virtual time
 		looks(60*time.Second, 40*time.Second)
+		conn := opened.Load()
 		conn.Send(wsframe.New(wsframe.Text, []byte("pushed")))
 		if conn.Look().Quiet {
 			t.Error("quiet with a full outbox")
