@@ -14,7 +14,6 @@ import (
 
 // conn is a connection that does as the test says.
 type conn struct {
-	edge *edge
 	id   uint64
 	poll bool
 	born time.Time
@@ -55,7 +54,6 @@ func (c *conn) set(change func(c *conn)) {
 // edge is a drain with connections of the test.
 type edge struct {
 	*Drain
-	t *testing.T
 
 	mu       sync.Mutex // guards the fields below
 	conns    []*conn
@@ -65,19 +63,24 @@ type edge struct {
 	rate     float64
 }
 
+func newEdge(t *testing.T, cfg Config) *edge {
+	t.Helper()
+	e, tel := &edge{}, telemetry.Nop()
+	var err error
+	e.Drain, err = New(cfg, Deps{
+		Conns: e.all, Open: e.open, Left: e.left, Refuse: e.refuse, Goal: e.goal, Changed: e.changed, Log: tel.Log, Meter: tel.Meter,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // inBubble runs the test with a drain; it ends with a drain of what is left.
 func inBubble(t *testing.T, cfg Config, test func(t *testing.T, e *edge)) {
 	t.Helper()
 	bubble.Test(t, func(t *testing.T) {
-		e := &edge{t: t}
-		tel := telemetry.Nop()
-		var err error
-		e.Drain, err = New(cfg, Deps{
-			Conns: e.all, Open: e.open, Left: e.left, Refuse: e.refuse, Goal: e.goal, Changed: e.changed, Log: tel.Log, Meter: tel.Meter,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := newEdge(t, cfg)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- e.Run(ctx) }()
@@ -97,7 +100,7 @@ func (e *edge) add(n int) []*conn {
 	defer e.mu.Unlock()
 	added := make([]*conn, n)
 	for i := range added {
-		added[i] = &conn{edge: e, id: uint64(len(e.conns) + i + 1), born: time.Now(), heard: time.Now()}
+		added[i] = &conn{id: uint64(len(e.conns) + i + 1), born: time.Now(), heard: time.Now()}
 	}
 	e.conns = append(e.conns, added...)
 	return added
