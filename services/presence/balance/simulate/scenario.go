@@ -1,0 +1,181 @@
+package simulate
+
+import (
+	"fmt"
+	"time"
+
+	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
+)
+
+// scenario is a list of things that happen one after the other.
+type scenario func(w *world, s strategy) []event
+
+// event is one thing that happens.
+type event struct {
+	what string // empty if nobody needs to know
+	when func(w *world) bool
+	do   func(w *world)
+}
+
+var scenarios = []named[scenario]{
+	{"level", "nothing happens: use it with --connections", asIs},
+	{"add", "empty edges join", add},
+	{"drain", "an edge drains and is gone for good", drainOne},
+	{"roll", "rolling restart with a new version: one edge more starts, then the others restart one after the other, and the last stops", roll},
+	{"roll-in-place", "rolling restart with a new version, without an edge more", rollInPlace},
+	{"kill", "an edge dies and is there again, empty, after 30 s", killOne},
+	{"blue-green", "as many edges start in the group green, and a rollout moves everyone there", blueGreen},
+	{"outage", "empty edges join; in the midst of the moves all presence instances are away for 10 s", outage},
+	{"reload", "empty edges join; in the midst of the moves the balancers are reloaded", reload},
+	{"kill-midway", "empty edges join; in the midst of the moves another edge dies, and is there again after 30 s", killMidway},
+}
+
+// lull is how long a fleet runs before anything happens to it.
+const lull = 10 * time.Second
+
+// midway is how long after empty edges joined another thing goes wrong: the
+// default settings are at moving then.
+const midway = 25 * time.Second
+
+func at(t time.Duration) func(*world) bool { return func(w *world) bool { return w.now >= t } }
+
+func asIs(*world, strategy) []event {
+	return []event{{"", at(0), func(w *world) { w.tally.minimum += surplus(w.serving()) }}}
+}
+
+func add(w *world, _ strategy) []event {
+	return []event{{fmt.Sprintf("%d joined", w.options.Add), at(lull), join}}
+}
+
+// join adds the empty edges, which start at once.
+func join(w *world) {
+	w.strength += w.options.Add
+	for range w.options.Add {
+		w.join(fmt.Sprintf("edge-%d", len(w.edges)+1), "blue", "1").start()
+	}
+	w.tally.minimum += surplus(w.serving())
+}
+
+func drainOne(w *world, _ strategy) []event {
+	first := w.edges[0]
+	return []event{
+		{first.id + " drains", at(lull), func(w *world) {
+			w.tally.minimum += first.count
+			w.strength--
+			first.drain(w.now, &w.options.Operation, true)
+		}},
+		{"it is empty", func(*world) bool { return first.state == gone }, nothing},
+	}
+}
+
+func nothing(*world) {}
+
+func roll(w *world, s strategy) []event {
+	edges := w.edges
+	events := []event{{"one more edge starts", at(lull), func(w *world) {
+		w.tally.minimum += connected(edges)
+		w.join(fmt.Sprintf("edge-%d", len(edges)+1), "blue", "2")
+	}}}
+	return append(events, restarts(w, s, false)...)
+}
+
+func rollInPlace(w *world, s strategy) []event {
+	edges := w.edges
+	need := event{"", at(lull), func(w *world) { w.tally.minimum += connected(edges) }}
+	return append([]event{need}, restarts(w, s, true)...)
+}
+
+// restarts drains the edges of the start one after the other, each of which then
+// starts with the new version; the last one only if asked.
+func restarts(w *world, _ strategy, last bool) []event {
+	var events []event
+	for i, e := range w.edges {
+		var readySince time.Duration
+		again := last || i < len(w.edges)-1
+		events = append(events, event{e.id + " drains", func(w *world) bool {
+			if len(readyEdges(w)) < len(w.serving()) {
+				readySince = 0
+				return false
+			}
+			if readySince == 0 {
+				readySince = w.now
+			}
+			return w.now >= readySince+w.options.Pause
+		}, func(w *world) { e.drain(w.now, &w.options.Operation, true) }})
+		events = append(events, event{"", func(*world) bool { return e.state == gone }, func(w *world) {
+			if again {
+				e.boot("2", w.now)
+			}
+		}})
+	}
+	return events
+}
+
+func killOne(w *world, _ strategy) []event { return kill(w.edges[0], lull) }
+
+func kill(e *edge, when time.Duration) []event {
+	return []event{
+		{e.id + " dies", at(when), func(w *world) {
+			w.tally.minimum += e.count
+			w.strength--
+			w.kill(e)
+		}},
+		{e.id + " is back", at(when + 30*time.Second), func(w *world) {
+			e.boot("1", w.now)
+			e.state = ready
+			w.strength++
+			w.tally.minimum += surplus(w.serving())
+		}},
+	}
+}
+
+func blueGreen(w *world, s strategy) []event {
+	blue := w.edges
+	return []event{
+		{"green starts", at(lull), func(w *world) {
+			w.tally.minimum += connected(blue)
+			for i := range blue {
+				w.join(fmt.Sprintf("green-%d", i+1), "green", "2")
+			}
+		}},
+		{"rollout from blue to green", at(lull + w.options.Boot + time.Second), func(w *world) {
+			if _, plans := s.(*planners); plans {
+				w.orders = &presencev1.Orders{
+					Seq: 1, Instance: "presence-1",
+					Rollout: &presencev1.Rollout{From: "blue", To: "green", Rate: w.options.Rate},
+				}
+				return
+			}
+			for _, e := range blue {
+				e.drain(w.now, &w.options.Operation, true)
+			}
+		}},
+		{"blue is empty", func(*world) bool { return connected(blue) == 0 }, func(w *world) {
+			for _, e := range blue {
+				e.drain(w.now, &w.options.Operation, true)
+			}
+		}},
+	}
+}
+
+func outage(w *world, s strategy) []event {
+	p, ok := s.(*planners)
+	if !ok {
+		return add(w, s) // nobody to be missed
+	}
+	return append(add(w, s),
+		event{"presence is away", at(lull + midway), func(*world) { p.fail() }},
+		event{"presence is back", at(lull + midway + 10*time.Second), func(*world) { p.elect() }})
+}
+
+func reload(w *world, s strategy) []event {
+	return append(add(w, s), event{"balancers are reloaded", at(lull + midway), func(w *world) {
+		for _, b := range w.balancers {
+			b.reload()
+		}
+	}})
+}
+
+func killMidway(w *world, s strategy) []event {
+	return append(add(w, s), kill(w.edges[0], lull+midway)...)
+}

@@ -1,0 +1,229 @@
+package simulate
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
+	"github.com/skein-mesh/skein/services/presence/balance"
+	"github.com/skein-mesh/skein/services/presence/load"
+)
+
+// strategy decides each second whose connections are closed.
+type strategy interface {
+	step(w *world)
+}
+
+var strategies = []named[func(Options) strategy]{
+	{"skein", "the planner: exact surplus, after balancers were told where to send it", func(o Options) strategy { return newPlanners(o) }},
+	{"drain", "nobody levels: edges only drain when they stop", func(Options) strategy { return idle{} }},
+	{"half", "when an edge joins, all others close half of their connections at once", func(Options) strategy { return &half{} }},
+	{"threshold", "whoever is 20 % above average closes 0.5 % of the average each second, as Piko", func(Options) strategy { return threshold{over: 0.2} }},
+	{"narrow", "the same at 2 % above average", func(Options) strategy { return threshold{over: 0.02} }},
+	{"once", "when an edge joins, each closes what it has above average once, in 30 s, as nats server cluster balance", func(Options) strategy { return &once{} }},
+	{"surplus", "what is above average, 1 % a second, until 2 % are left; balancers are told nothing", func(Options) strategy { return exact{} }},
+}
+
+// planners are the presence instances: real planners, of which one is elected.
+type planners struct {
+	settings balance.Settings
+	planner  *balance.Planner // nil while no instance is there
+	id       int
+	said     string // what was noted last
+	plans    []*presencev1.Record
+}
+
+func newPlanners(o Options) *planners {
+	p := &planners{settings: o.Settings}
+	p.elect()
+	return p
+}
+
+// elect gives the fleet a planner that knows nothing.
+func (p *planners) elect() {
+	p.fail()
+	p.id++
+	p.planner = balance.New(p.settings, fmt.Sprintf("presence-%d", p.id))
+}
+
+// fail leaves the fleet without a planner.
+func (p *planners) fail() {
+	if p.planner != nil {
+		p.plans = append(slices.Clone(p.planner.History()), p.plans...)
+	}
+	p.planner = nil
+}
+
+// history is what all planners did, latest first.
+func (p *planners) history() []*presencev1.Record {
+	if p.planner == nil {
+		return p.plans
+	}
+	return append(slices.Clone(p.planner.History()), p.plans...)
+}
+
+func (p *planners) step(w *world) {
+	if p.planner == nil {
+		p.note(w, "nobody plans")
+		return
+	}
+	sample := balance.Sample{At: epoch.Add(w.now), Orders: w.orders}
+	for _, e := range w.edges {
+		silent := w.now - e.toldAt
+		if e.told == nil || silent >= load.Lease || e.state == gone && e.count == 0 && e.stops {
+			continue // the last: an edge that stops says goodbye
+		}
+		sample.Edges = append(sample.Edges, e.told)
+		if silent > 2*time.Second {
+			sample.Late = append(sample.Late, e.id)
+		}
+	}
+	slices.SortFunc(sample.Edges, func(a, b *presencev1.Edge) int {
+		switch {
+		case a.GetId() < b.GetId():
+			return -1
+		case a.GetId() > b.GetId():
+			return 1
+		}
+		return 0
+	})
+	decision := p.planner.Step(sample)
+	for _, e := range w.edges {
+		if hint := decision.Hints[e.id]; hint != nil && e.state != gone {
+			e.hear(hint, decision.Status.GetPlanner(), w.now)
+		}
+	}
+	p.note(w, describe(decision.Status))
+}
+
+// note writes down what the planner does, when that changes.
+func (p *planners) note(w *world, what string) {
+	if what != p.said {
+		p.said = what
+		w.tally.note(w.now, what)
+	}
+}
+
+// describe is the phase and what holds it.
+func describe(s *presencev1.Status) string {
+	text := phaseName(s.GetPhase())
+	for _, g := range s.GetGates() {
+		text += "; " + g.GetName() + ": " + g.GetReason()
+	}
+	return text
+}
+
+// idle leaves connections where they are.
+type idle struct{}
+
+func (idle) step(*world) {}
+
+// joined says how many edges have become ready since it was asked last.
+type joined struct{ known map[string]uint64 }
+
+func (j *joined) count(w *world) int {
+	first, n := j.known == nil, 0
+	if first {
+		j.known = map[string]uint64{}
+	}
+	for _, e := range w.edges {
+		if e.state == ready && j.known[e.id] != e.incarnation {
+			j.known[e.id] = e.incarnation
+			n++
+		}
+	}
+	if first {
+		return 0
+	}
+	return n
+}
+
+// half is the advice of the first book on the subject.
+type half struct{ joined joined }
+
+func (h *half) step(w *world) {
+	if h.joined.count(w) == 0 {
+		return
+	}
+	shed := map[*edge]int{}
+	for _, e := range w.edges {
+		if e.state == ready {
+			shed[e] = e.count / 2
+		}
+	}
+	for _, e := range w.edges {
+		w.shed(e, shed[e], false, &w.tally.moved)
+	}
+}
+
+// threshold sheds above a threshold, and never below it.
+type threshold struct{ over float64 }
+
+func (t threshold) step(w *world) {
+	const (
+		shed  = 0.005 // of the average, in a second
+		least = 50    // connections of an edge that sheds
+	)
+	mean := average(w)
+	for _, e := range readyEdges(w) {
+		count := float64(e.count)
+		if e.count < least || count <= mean*(1+t.over) {
+			continue
+		}
+		w.shed(e, int(min(count*(count-mean)/mean, math.Ceil(shed*mean))), false, &w.tally.moved)
+	}
+}
+
+// once computes the surplus when an edge joins, and closes it blindly.
+type once struct {
+	joined joined
+	left   map[*edge]int
+	rate   map[*edge]int
+}
+
+func (o *once) step(w *world) {
+	const seconds = 30
+	if o.joined.count(w) > 0 {
+		o.left, o.rate = map[*edge]int{}, map[*edge]int{}
+		edges := readyEdges(w)
+		mean := int(math.Ceil(average(w)))
+		for _, e := range edges {
+			o.left[e] = max(0, e.count-mean)
+			o.rate[e] = (o.left[e] + seconds - 1) / seconds
+		}
+	}
+	for _, e := range readyEdges(w) {
+		if n := min(o.left[e], o.rate[e]); n > 0 {
+			o.left[e] -= n
+			w.shed(e, n, false, &w.tally.moved)
+		}
+	}
+}
+
+// exact closes the surplus as it is observed.
+type exact struct{}
+
+func (exact) step(w *world) {
+	const (
+		pace = 0.01 // of its connections, in a second
+		band = 0.02
+	)
+	mean := average(w)
+	for _, e := range readyEdges(w) {
+		if over := float64(e.count) - mean; over > band*mean {
+			w.shed(e, int(min(over, math.Ceil(pace*float64(e.count)))), false, &w.tally.moved)
+		}
+	}
+}
+
+func readyEdges(w *world) []*edge {
+	return slices.DeleteFunc(slices.Clone(w.edges), func(e *edge) bool { return e.state != ready })
+}
+
+// average is the number of connections of a ready edge.
+func average(w *world) float64 {
+	edges := readyEdges(w)
+	return float64(connected(edges)) / float64(max(1, len(edges)))
+}
