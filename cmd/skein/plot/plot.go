@@ -1,0 +1,143 @@
+// Package plot draws lines over time as SVG pictures. It is the only importer of
+// the plotting library.
+package plot
+
+import (
+	"errors"
+	"fmt"
+	"image/color"
+	"io"
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// Picture is one diagram.
+type Picture struct {
+	Title string
+	X, Y  string // what the axes show, with units
+	Lines []Line
+	Marks []Mark
+}
+
+// Line is one value over X.
+type Line struct {
+	Name   string
+	Points []Point
+}
+
+// Point is a value of a line.
+type Point struct{ X, Y float64 }
+
+// Mark says what happened at an X.
+type Mark struct {
+	X    float64
+	Text string
+}
+
+// Sizes of a picture.
+const (
+	width, height = 8 * vg.Inch, 3.6 * vg.Inch
+	inLegend      = 8 // lines; with more, the legend would hide them
+	inText        = 4 // marks; with more, their texts would hide each other
+)
+
+var grey = color.Gray{Y: 0x90}
+
+// SVG writes p to w. It returns an error if there is nothing to draw, or w fails.
+func (p *Picture) SVG(w io.Writer) error {
+	if len(p.Lines) == 0 {
+		return errors.New("plot: there is no line to draw")
+	}
+	diagram := plot.New()
+	diagram.Title.Text = p.Title
+	diagram.X.Label.Text, diagram.Y.Label.Text = p.X, p.Y
+	diagram.Y.Tick.Marker = round{}
+	diagram.X.Min, diagram.Y.Min = 0, 0
+	grid := plotter.NewGrid()
+	grid.Vertical.Color = nil
+	diagram.Add(grid)
+	for i, l := range p.Lines {
+		if err := addLine(diagram, i, l, len(p.Lines)); err != nil {
+			return err
+		}
+	}
+	diagram.Y.Max *= 1.12 // room for the marks
+	if err := p.addMarks(diagram); err != nil {
+		return err
+	}
+	diagram.Legend.Top, diagram.Legend.Left, diagram.Legend.XOffs = false, false, -vg.Points(4)
+	diagram.Legend.YOffs = vg.Points(4)
+	canvas := vgsvg.New(width, height)
+	diagram.Draw(draw.New(canvas))
+	if _, err := canvas.WriteTo(w); err != nil {
+		return fmt.Errorf("plot: write: %w", err)
+	}
+	return nil
+}
+
+func addLine(diagram *plot.Plot, i int, l Line, all int) error {
+	points := make(plotter.XYs, len(l.Points))
+	for j, at := range l.Points {
+		points[j] = plotter.XY{X: at.X, Y: at.Y}
+	}
+	line, err := plotter.NewLine(points)
+	if err != nil {
+		return fmt.Errorf("plot: line %q: %w", l.Name, err)
+	}
+	line.Color, line.Width = plotutil.Color(i), vg.Points(1.3)
+	line.Dashes = plotutil.Dashes(i / len(plotutil.DefaultColors))
+	diagram.Add(line)
+	if all <= inLegend {
+		diagram.Legend.Add(l.Name, line)
+	}
+	return nil
+}
+
+// addMarks draws a vertical line at each mark, and says what it is.
+func (p *Picture) addMarks(diagram *plot.Plot) error {
+	labels := plotter.XYLabels{}
+	for _, m := range p.Marks {
+		line, err := plotter.NewLine(plotter.XYs{{X: m.X, Y: 0}, {X: m.X, Y: diagram.Y.Max}})
+		if err != nil {
+			return fmt.Errorf("plot: mark %q: %w", m.Text, err)
+		}
+		line.Color, line.Dashes = grey, []vg.Length{vg.Points(2), vg.Points(3)}
+		diagram.Add(line)
+		labels.XYs = append(labels.XYs, plotter.XY{X: m.X, Y: diagram.Y.Max})
+		labels.Labels = append(labels.Labels, " "+m.Text)
+	}
+	if len(p.Marks) == 0 || len(p.Marks) > inText {
+		return nil
+	}
+	texts, err := plotter.NewLabels(labels)
+	if err != nil {
+		return fmt.Errorf("plot: marks: %w", err)
+	}
+	for i := range texts.TextStyle {
+		texts.TextStyle[i].YAlign = text.YTop
+		texts.TextStyle[i].Font.Size = vg.Points(9)
+	}
+	diagram.Add(texts)
+	return nil
+}
+
+// round has ticks at whole numbers, without exponents.
+type round struct{}
+
+// Ticks implements [plot.Ticker].
+func (round) Ticks(least, most float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(least, most)
+	for i, t := range ticks {
+		if t.Label != "" {
+			ticks[i].Label = fmt.Sprintf("%.0f", math.Round(t.Value))
+		}
+	}
+	return ticks
+}
