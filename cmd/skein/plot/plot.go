@@ -10,6 +10,7 @@ import (
 	"math"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/text"
@@ -57,6 +58,13 @@ func (p *Picture) SVG(w io.Writer) error {
 	}
 	diagram := plot.New()
 	diagram.Title.Text = p.Title
+	diagram.Title.Padding = vg.Points(6)
+	for _, f := range []*font.Font{
+		&diagram.Title.TextStyle.Font, &diagram.X.Label.TextStyle.Font, &diagram.Y.Label.TextStyle.Font,
+		&diagram.X.Tick.Label.Font, &diagram.Y.Tick.Label.Font, &diagram.Legend.TextStyle.Font,
+	} {
+		f.Variant, f.Size = "Sans", vg.Points(10) // browsers have a sans of these widths
+	}
 	diagram.X.Label.Text, diagram.Y.Label.Text = p.X, p.Y
 	diagram.Y.Tick.Marker = round{}
 	diagram.X.Min, diagram.Y.Min = 0, 0
@@ -69,11 +77,13 @@ func (p *Picture) SVG(w io.Writer) error {
 		}
 	}
 	diagram.Y.Max *= 1.12 // room for the marks
+	if len(p.Lines) <= inLegend {
+		diagram.X.Max *= 1.15 // room for the legend
+	}
 	if err := p.addMarks(diagram); err != nil {
 		return err
 	}
-	diagram.Legend.Top, diagram.Legend.Left, diagram.Legend.XOffs = false, false, -vg.Points(4)
-	diagram.Legend.YOffs = vg.Points(4)
+	diagram.Legend.XOffs, diagram.Legend.YOffs, diagram.Legend.Padding = -vg.Points(6), vg.Points(6), vg.Points(3)
 	canvas := vgsvg.New(width, height)
 	diagram.Draw(draw.New(canvas))
 	if _, err := canvas.WriteTo(w); err != nil {
@@ -122,7 +132,7 @@ func (p *Picture) addMarks(diagram *plot.Plot) error {
 	}
 	for i := range texts.TextStyle {
 		texts.TextStyle[i].YAlign = text.YTop
-		texts.TextStyle[i].Font.Size = vg.Points(9)
+		texts.TextStyle[i].Font.Variant, texts.TextStyle[i].Font.Size = "Sans", vg.Points(8.5)
 	}
 	diagram.Add(texts)
 	return nil

@@ -26,6 +26,7 @@ type edge struct {
 	group    string
 	capacity int
 	phase    time.Duration // in each second, when it reports
+	cost     float64       // of a connection, as a share of its processors and memory
 
 	// Of its present life.
 	version     string
@@ -90,7 +91,7 @@ func (p *pacer) take(now time.Duration, rate, factor float64) bool {
 func (e *edge) boot(version string, now time.Duration) {
 	incarnation := e.incarnation + 1
 	*e = edge{
-		id: e.id, group: e.group, capacity: e.capacity, phase: e.phase,
+		id: e.id, group: e.group, capacity: e.capacity, phase: e.phase, cost: e.cost,
 		version: version, incarnation: incarnation, state: starting, began: now, weight: 100, weightSince: now,
 		arrivals: e.arrivals,
 	}
@@ -163,12 +164,16 @@ func (e *edge) report(now time.Duration) {
 		Capacity: uint32(e.capacity), Connections: uint64(e.count), Opened: e.opened, Moved: e.moved, //nolint:gosec // not negative, and small
 		Taken: timestamppb.New(epoch.Add(now)), UptimeMs: millis(now - e.began),
 		Weight: uint32(weight), WeightAgeMs: millis(now - e.weightSince), //nolint:gosec // 0 to 256
+		Cpu: e.cost * float64(e.count), CpuLimit: 1, Memory: uint64(e.cost * float64(e.count) * memory), MemoryLimit: memory,
 		Polled: e.polled, PollAgeMs: millis(now - e.asked), Planner: e.planner,
 	}
 	if !e.polled {
 		e.told.PollAgeMs = 0
 	}
 }
+
+// memory of an edge, in bytes.
+const memory = 1 << 30
 
 func millis(d time.Duration) uint64 { return uint64(max(d, 0) / time.Millisecond) } //nolint:gosec // not negative
 

@@ -40,6 +40,7 @@ type Operation struct {
 	DrainSpread time.Duration `conf:"drain-spread" usage:"most time over which an edge that drains spreads its closes; 10 ms for each client if that is less"`
 	Boot        time.Duration `conf:"boot"         usage:"how long an edge takes to start"`
 	Pause       time.Duration `conf:"pause"        usage:"pause between two restarts of a rolling restart"`
+	Load        float64       `conf:"load"         usage:"share of its processors and memory that an average edge uses at the start; connections cost all of it"`
 	Rate        float64       `conf:"rate"         usage:"connections in a second that a rollout moves"`
 }
 
@@ -63,7 +64,7 @@ func Default() Options {
 	return Options{
 		Scenario: "add", Strategy: "skein", Policy: "roundrobin",
 		Fleet:     Fleet{Edges: 4, Clients: 10_000, Add: 1},
-		Operation: Operation{DrainDelay: 5 * time.Second, DrainSpread: 20 * time.Second, Boot: 3 * time.Second, Pause: 10 * time.Second, Rate: 500},
+		Operation: Operation{DrainDelay: 5 * time.Second, DrainSpread: 20 * time.Second, Boot: 3 * time.Second, Pause: 10 * time.Second, Load: 0.5, Rate: 500},
 		Traffic:   Traffic{ShownAfter: 5 * time.Minute},
 		Balancers: Balancers{Count: 1, AgentInter: 2 * time.Second},
 		Seed:      1, Limit: time.Hour,
@@ -156,6 +157,7 @@ func (e *Operation) validate(check checker) {
 	}{{"drain-delay", e.DrainDelay}, {"drain-spread", e.DrainSpread}, {"boot", e.Boot}, {"pause", e.Pause}} {
 		check(d.value >= 0 && d.value <= time.Hour, "%s: must lie between 0s and 1h, got %s", d.name, d.value)
 	}
+	check(e.Load >= 0 && e.Load <= 1, "load: must lie between 0 and 1, got %v", e.Load)
 	check(e.Rate > 0, "rate: must be positive, got %v", e.Rate)
 }
 

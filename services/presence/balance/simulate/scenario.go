@@ -25,6 +25,7 @@ var scenarios = []named[scenario]{
 	{"roll-in-place", "rolling restart with a new version, without an edge more", rollInPlace},
 	{"kill", "an edge dies and is there again, empty, after 30 s", killOne},
 	{"blue-green", "as many edges start in the group green, and a rollout moves everyone there", blueGreen},
+	{"pressure", "processors and memory of an edge shrink to a half; it matters with a --load above 0.4", pressure},
 	{"outage", "empty edges join; in the midst of the moves all presence instances are away for 10 s", outage},
 	{"reload", "empty edges join; in the midst of the moves the balancers are reloaded", reload},
 	{"kill-midway", "empty edges join; in the midst of the moves another edge dies, and is there again after 30 s", killMidway},
@@ -156,6 +157,11 @@ func blueGreen(w *world, s strategy) []event {
 			}
 		}},
 	}
+}
+
+func pressure(w *world, _ strategy) []event {
+	first := w.edges[0]
+	return []event{{first.id + " has half its processors and memory", at(lull), func(*world) { first.cost *= 2 }}}
 }
 
 func outage(w *world, s strategy) []event {

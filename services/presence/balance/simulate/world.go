@@ -32,7 +32,8 @@ type world struct {
 	connects  uint64  // so far
 	coming    float64 // clients that are due, less than one after each step
 	leaving   float64
-	strength  int // edges that the scenario counts on
+	strength  int     // edges that the scenario counts on
+	cost      float64 // of a connection, as a share of an edge's processors
 	tally     tally
 }
 
@@ -47,6 +48,9 @@ func newWorld(o Options) (*world, error) {
 	w := &world{options: o, random: random, tally: newTally()}
 	for range o.Count {
 		w.balancers = append(w.balancers, &balancer{policy: choose(policies, o.Policy), inter: o.AgentInter, random: random})
+	}
+	if total := sum(counts); total > 0 {
+		w.cost = o.Load * float64(len(counts)) / float64(total)
 	}
 	for i := range counts {
 		e := w.join(fmt.Sprintf("edge-%d", i+1), "blue", "1")
@@ -69,11 +73,19 @@ func newWorld(o Options) (*world, error) {
 	return w, nil
 }
 
+func sum(values []int) int {
+	total := 0
+	for _, v := range values {
+		total += v
+	}
+	return total
+}
+
 // join adds an edge that starts now.
 func (w *world) join(id, group, version string) *edge {
 	capacities := w.options.capacities(len(w.edges) + 1)
 	e := &edge{
-		id: id, group: group, capacity: capacities[len(w.edges)],
+		id: id, group: group, capacity: capacities[len(w.edges)], cost: w.cost,
 		phase: time.Duration(w.random.IntN(int(time.Second/step))) * step,
 	}
 	e.boot(version, w.now)
