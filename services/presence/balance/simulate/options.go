@@ -64,7 +64,7 @@ func Default() Options {
 	return Options{
 		Scenario: "add", Strategy: "skein", Policy: "roundrobin",
 		Fleet:     Fleet{Edges: 4, Clients: 10_000, Add: 1},
-		Operation: Operation{DrainDelay: 5 * time.Second, DrainSpread: 20 * time.Second, Boot: 3 * time.Second, Pause: 10 * time.Second, Load: 0.5, Rate: 500},
+		Operation: Operation{DrainDelay: 5 * time.Second, DrainSpread: 20 * time.Second, Boot: 3 * time.Second, Pause: 10 * time.Second, Load: 0.4, Rate: 500},
 		Traffic:   Traffic{ShownAfter: 5 * time.Minute},
 		Balancers: Balancers{Count: 1, AgentInter: 2 * time.Second},
 		Seed:      1, Limit: time.Hour,
