@@ -91,10 +91,21 @@ func (a *app) simulateOne(ctx context.Context, options simulate.Options, picture
 // simulateAll runs every strategy, and ours also with balancers that do not
 // listen.
 func (a *app) simulateAll(ctx context.Context, options simulate.Options) error {
-	var results []*simulate.Result
+	runs := []simulate.Options{options}
+	runs[0].Strategy = "skein"
+	if deaf := "plain-roundrobin"; options.Policy != deaf {
+		runs = append(runs, runs[0])
+		runs[1].Policy = deaf
+	}
 	for _, s := range simulate.Strategies() {
-		options.Strategy = s.Name
-		result, err := a.simulated(ctx, options)
+		if s.Name != "skein" {
+			options.Strategy = s.Name
+			runs = append(runs, options)
+		}
+	}
+	var results []*simulate.Result
+	for _, run := range runs {
+		result, err := a.simulated(ctx, run)
 		if err != nil {
 			return err
 		}

@@ -128,8 +128,12 @@ func (e *edge) agent(now time.Duration) (weight int, answered bool) {
 	}
 }
 
-// hear takes a hint, which counts for a lease.
+// hear takes a hint, which counts for a lease. Of two instances it follows the
+// one with the lower id.
 func (e *edge) hear(hint *presencev1.Hint, planner string, now time.Duration) {
+	if e.hint != nil && now < e.hintUntil && e.planner < planner {
+		return
+	}
 	e.hint, e.planner, e.hintUntil = hint, planner, now+load.Lease
 }
 

@@ -103,7 +103,7 @@ func (w *world) result(s strategy) *Result {
 		}
 		r.Fullest = max(r.Fullest, load)
 	}
-	if p, ok := s.(*planners); ok {
+	if p := planned(s); p != nil {
 		r.Plans = plans(p.history())
 	}
 	return r

@@ -27,6 +27,7 @@ var scenarios = []named[scenario]{
 	{"blue-green", "as many edges start in the group green, and a rollout moves everyone there", blueGreen},
 	{"pressure", "processors and memory of an edge shrink to a half; it matters with a --load above 0.4", pressure},
 	{"outage", "empty edges join; in the midst of the moves all presence instances are away for 10 s", outage},
+	{"partition", "empty edges join; in the midst of the moves two presence instances plan for 20 s, one of which sees every second edge", partition},
 	{"reload", "empty edges join; in the midst of the moves the balancers are reloaded", reload},
 	{"kill-midway", "empty edges join; in the midst of the moves another edge dies, and is there again after 30 s", killMidway},
 }
@@ -140,7 +141,7 @@ func blueGreen(w *world, s strategy) []event {
 			}
 		}},
 		{"rollout from blue to green", at(lull + w.options.Boot + time.Second), func(w *world) {
-			if _, plans := s.(*planners); plans {
+			if planned(s) != nil {
 				w.orders = &presencev1.Orders{
 					Seq: 1, Instance: "presence-1",
 					Rollout: &presencev1.Rollout{From: "blue", To: "green", Rate: w.options.Rate},
@@ -165,13 +166,37 @@ func pressure(w *world, _ strategy) []event {
 }
 
 func outage(w *world, s strategy) []event {
-	p, ok := s.(*planners)
-	if !ok {
-		return add(w, s) // nobody to be missed
+	return append(add(w, s), ifPlanned(s, 10*time.Second,
+		event{what: "presence is away", do: func(*world) { planned(s).fail(0) }},
+		event{what: "presence is back", do: func(*world) { planned(s).elect() }})...)
+}
+
+func partition(w *world, s strategy) []event {
+	return append(add(w, s), ifPlanned(s, 20*time.Second,
+		event{what: "presence is cut in two", do: func(*world) {
+			planned(s).instances[0].blind = true
+			planned(s).elect()
+		}},
+		event{what: "presence is one again", do: func(*world) {
+			planned(s).fail(1)
+			planned(s).instances[0].blind = false
+		}})...)
+}
+
+// ifPlanned has two events midway, with a pause between them, if there is a
+// planner that they could hit.
+func ifPlanned(s strategy, pause time.Duration, first, second event) []event {
+	if planned(s) == nil {
+		return nil
 	}
-	return append(add(w, s),
-		event{"presence is away", at(lull + midway), func(*world) { p.fail() }},
-		event{"presence is back", at(lull + midway + 10*time.Second), func(*world) { p.elect() }})
+	first.when, second.when = at(lull+midway), at(lull+midway+pause)
+	return []event{first, second}
+}
+
+// planned are the planners, if the strategy has any.
+func planned(s strategy) *planners {
+	p, _ := s.(*planners)
+	return p
 }
 
 func reload(w *world, s strategy) []event {

@@ -24,8 +24,17 @@ func Run(ctx context.Context, o Options, progress Progress) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	strategy := choose(strategies, o.Strategy)(o)
-	events := choose(scenarios, o.Scenario)(w, strategy)
+	s := choose(strategies, o.Strategy)(o)
+	if err := play(ctx, w, s, progress); err != nil {
+		return nil, err
+	}
+	return w.result(s), nil
+}
+
+// play runs the scenario until nothing more is to come.
+func play(ctx context.Context, w *world, s strategy, progress Progress) error {
+	o := &w.options
+	events := choose(scenarios, o.Scenario)(w, s)
 	for w.now < o.Limit {
 		if len(events) > 0 && events[0].when(w) {
 			events[0].do(w)
@@ -36,9 +45,9 @@ func Run(ctx context.Context, o Options, progress Progress) (*Result, error) {
 		if w.now%time.Second != 0 {
 			continue
 		}
-		strategy.step(w)
+		s.step(w)
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		if progress != nil {
 			progress(w.now, w.tally.last())
@@ -47,7 +56,7 @@ func Run(ctx context.Context, o Options, progress Progress) (*Result, error) {
 			break
 		}
 	}
-	return w.result(strategy), nil
+	return nil
 }
 
 // quiet is how long nothing was closed when a run is over: longer than whatever a

@@ -1,14 +1,8 @@
 package simulate
 
 import (
-	"fmt"
 	"math"
 	"slices"
-	"time"
-
-	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
-	"github.com/skein-mesh/skein/services/presence/balance"
-	"github.com/skein-mesh/skein/services/presence/load"
 )
 
 // strategy decides each second whose connections are closed.
@@ -24,95 +18,6 @@ var strategies = []named[func(Options) strategy]{
 	{"narrow", "the same at 2 % above average", func(Options) strategy { return threshold{over: 0.02} }},
 	{"once", "when an edge joins, each closes what it has above average once, in 30 s, as nats server cluster balance", func(Options) strategy { return &once{} }},
 	{"surplus", "what is above average, 1 % a second, until 2 % are left; balancers are told nothing", func(Options) strategy { return exact{} }},
-}
-
-// planners are the presence instances: real planners, of which one is elected.
-type planners struct {
-	settings balance.Settings
-	planner  *balance.Planner // nil while no instance is there
-	id       int
-	said     string // what was noted last
-	plans    []*presencev1.Record
-}
-
-func newPlanners(o Options) *planners {
-	p := &planners{settings: o.Settings}
-	p.elect()
-	return p
-}
-
-// elect gives the fleet a planner that knows nothing.
-func (p *planners) elect() {
-	p.fail()
-	p.id++
-	p.planner = balance.New(p.settings, fmt.Sprintf("presence-%d", p.id))
-}
-
-// fail leaves the fleet without a planner.
-func (p *planners) fail() {
-	if p.planner != nil {
-		p.plans = append(slices.Clone(p.planner.History()), p.plans...)
-	}
-	p.planner = nil
-}
-
-// history is what all planners did, latest first.
-func (p *planners) history() []*presencev1.Record {
-	if p.planner == nil {
-		return p.plans
-	}
-	return append(slices.Clone(p.planner.History()), p.plans...)
-}
-
-func (p *planners) step(w *world) {
-	if p.planner == nil {
-		p.note(w, "nobody plans")
-		return
-	}
-	sample := balance.Sample{At: epoch.Add(w.now), Orders: w.orders}
-	for _, e := range w.edges {
-		silent := w.now - e.toldAt
-		if e.told == nil || silent >= load.Lease || e.state == gone && e.count == 0 && e.stops {
-			continue // the last: an edge that stops says goodbye
-		}
-		sample.Edges = append(sample.Edges, e.told)
-		if silent > 2*time.Second {
-			sample.Late = append(sample.Late, e.id)
-		}
-	}
-	slices.SortFunc(sample.Edges, func(a, b *presencev1.Edge) int {
-		switch {
-		case a.GetId() < b.GetId():
-			return -1
-		case a.GetId() > b.GetId():
-			return 1
-		}
-		return 0
-	})
-	decision := p.planner.Step(sample)
-	for _, e := range w.edges {
-		if hint := decision.Hints[e.id]; hint != nil && e.state != gone {
-			e.hear(hint, decision.Status.GetPlanner(), w.now)
-		}
-	}
-	p.note(w, describe(decision.Status))
-}
-
-// note writes down what the planner does, when that changes.
-func (p *planners) note(w *world, what string) {
-	if what != p.said {
-		p.said = what
-		w.tally.note(w.now, what)
-	}
-}
-
-// describe is the phase and what holds it.
-func describe(s *presencev1.Status) string {
-	text := phaseName(s.GetPhase())
-	for _, g := range s.GetGates() {
-		text += "; " + g.GetName() + ": " + g.GetReason()
-	}
-	return text
 }
 
 // idle leaves connections where they are.
