@@ -3,6 +3,7 @@ package simulate
 import (
 	"math"
 	"slices"
+	"time"
 )
 
 // strategy decides each second whose connections are closed.
@@ -25,8 +26,12 @@ type idle struct{}
 
 func (idle) step(*world) {}
 
-// joined says how many edges have become ready since it was asked last.
+// joined says how many edges are new since it was asked last, and known to
+// balancers by now.
 type joined struct{ known map[string]uint64 }
+
+// introduction is how long balancers have to get to know a new edge.
+const introduction = 10 * time.Second
 
 func (j *joined) count(w *world) int {
 	first, n := j.known == nil, 0
@@ -34,7 +39,7 @@ func (j *joined) count(w *world) int {
 		j.known = map[string]uint64{}
 	}
 	for _, e := range w.edges {
-		if e.state == ready && j.known[e.id] != e.incarnation {
+		if e.state == ready && w.now >= e.began+introduction && j.known[e.id] != e.incarnation {
 			j.known[e.id] = e.incarnation
 			n++
 		}
