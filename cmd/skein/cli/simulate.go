@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +85,12 @@ func (a *app) simulateOne(ctx context.Context, options simulate.Options, picture
 	}
 	for _, e := range result.Events {
 		fmt.Fprintf(a.Stdout, "%8s  %s\n", seconds(e.At), e.What)
+	}
+	for i, p := range slices.Backward(result.Plans) {
+		if i == len(result.Plans)-1 {
+			fmt.Fprintln(a.Stdout)
+		}
+		fmt.Fprintf(a.Stdout, "plan (%s) from %s: %s; %d of %d moved; %s\n", p.Trigger, seconds(p.Began), p.Reason, p.Moved, p.Predicted, p.Outcome)
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func killOne(w *world, _ strategy) []event { return kill(w.edges[0], lull) }
 func kill(e *edge, when time.Duration) []event {
 	return []event{
 		{e.id + " dies", at(when), func(w *world) {
-			w.tally.minimum += e.count
+			w.tally.minimum += e.count - surplus(w.serving()) // what was still to be moved is another number now
 			w.strength--
 			w.kill(e)
 		}},

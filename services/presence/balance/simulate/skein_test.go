@@ -85,7 +85,9 @@ func TestADeadEdgeIsFilledAgainWhenItIsBack(t *testing.T) {
 	r := run(t, func(o *Options) { o.Scenario = "kill" })
 	bounds{ratio: 1.05, perClient: 0.52, peak: 1.34, level: 90 * time.Second}.check(t, r)
 	r = run(t, func(o *Options) { o.Scenario = "kill-midway" })
-	bounds{ratio: 1.05, perClient: 1, peak: 1.34, level: 90 * time.Second}.check(t, r)
+	// All clients of the dead edge come to the one that is being filled, because the
+	// others tell balancers the floor: some are moved again.
+	bounds{ratio: 1.15, perClient: 1, peak: 1.34, level: 90 * time.Second}.check(t, r)
 }
 
 func TestARolloutMovesAGroup(t *testing.T) {
