@@ -162,13 +162,14 @@ func (e *edge) report(now time.Duration) {
 	if e.state == draining {
 		weight = 0
 	}
+	busy := min(e.cost*float64(e.count), 1)
 	e.toldAt = now
 	e.told = &presencev1.Edge{
 		Id: e.id, Incarnation: e.incarnation, Version: e.version, State: states[e.state], Group: e.group,
 		Capacity: uint32(e.capacity), Connections: uint64(e.count), Opened: e.opened, Moved: e.moved, //nolint:gosec // not negative, and small
 		Taken: timestamppb.New(epoch.Add(now)), UptimeMs: millis(now - e.began),
 		Weight: uint32(weight), WeightAgeMs: millis(now - e.weightSince), //nolint:gosec // 0 to 256
-		Cpu: e.cost * float64(e.count), CpuLimit: 1, Memory: uint64(e.cost * float64(e.count) * memory), MemoryLimit: memory,
+		Cpu: busy, CpuLimit: 1, Memory: uint64(busy * memory), MemoryLimit: memory,
 		Polled: e.polled, PollAgeMs: millis(now - e.asked), Planner: e.planner,
 	}
 	if !e.polled {
