@@ -111,11 +111,11 @@ func TestDocsShowThePicturesOfTheSimulator(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", c[1], got.code, got.stderr)
 			continue
 		}
-		now, err := os.ReadFile(path) //nolint:gosec // a file of the test
+		now, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		shown, err := os.ReadFile(filepath.Join(filepath.Dir(page), c[2])) //nolint:gosec // a file of the page
+		shown, err := os.ReadFile(filepath.Join(filepath.Dir(page), c[2]))
 		if err != nil {
 			t.Fatal(err)
 		}

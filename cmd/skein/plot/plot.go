@@ -49,8 +49,6 @@ const (
 	inText        = 4 // marks; with more, their texts would hide each other
 )
 
-var grey = color.Gray{Y: 0x90}
-
 // SVG writes p to w. It returns an error if there is nothing to draw, or w fails.
 func (p *Picture) SVG(w io.Writer) error {
 	if len(p.Lines) == 0 {
@@ -118,7 +116,7 @@ func (p *Picture) addMarks(diagram *plot.Plot) error {
 		if err != nil {
 			return fmt.Errorf("plot: mark %q: %w", m.Text, err)
 		}
-		line.Color, line.Dashes = grey, []vg.Length{vg.Points(2), vg.Points(3)}
+		line.Color, line.Dashes = color.Gray{Y: 0x90}, []vg.Length{vg.Points(2), vg.Points(3)}
 		diagram.Add(line)
 		labels.XYs = append(labels.XYs, plotter.XY{X: m.X, Y: diagram.Y.Max})
 		labels.Labels = append(labels.Labels, " "+m.Text)

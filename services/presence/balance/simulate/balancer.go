@@ -34,12 +34,14 @@ type policy struct {
 	pick func(b *balancer, total int) *server
 }
 
-var policies = []named[policy]{
-	{"roundrobin", "HAProxy's roundrobin with agent-check: in turn, by weight", policy{pick: (*balancer).inTurn}},
-	{"leastconn", "HAProxy's leastconn with agent-check: fewest own connections by weight", policy{pick: (*balancer).leastLoaded}},
-	{"random", "at random, by weight", policy{pick: (*balancer).atRandom}},
-	{"plain-roundrobin", "in turn, deaf to weights, as nginx", policy{deaf: true, pick: (*balancer).inTurn}},
-	{"plain-leastconn", "fewest own connections, deaf to weights, as nginx's least_conn", policy{deaf: true, pick: (*balancer).leastLoaded}},
+func policies() []named[policy] {
+	return []named[policy]{
+		{"roundrobin", "HAProxy's roundrobin with agent-check: in turn, by weight", policy{pick: (*balancer).inTurn}},
+		{"leastconn", "HAProxy's leastconn with agent-check: fewest own connections by weight", policy{pick: (*balancer).leastLoaded}},
+		{"random", "at random, by weight", policy{pick: (*balancer).atRandom}},
+		{"plain-roundrobin", "in turn, deaf to weights, as nginx", policy{deaf: true, pick: (*balancer).inTurn}},
+		{"plain-leastconn", "fewest own connections, deaf to weights, as nginx's least_conn", policy{deaf: true, pick: (*balancer).leastLoaded}},
+	}
 }
 
 // fall is how many questions in a row an edge may leave unanswered.

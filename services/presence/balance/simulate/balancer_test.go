@@ -11,7 +11,7 @@ import (
 // it has heard.
 func balancing(t *testing.T, name string, weights ...int) (*balancer, []*edge) {
 	t.Helper()
-	b := &balancer{policy: choose(policies, name), inter: time.Second, random: rand.New(rand.NewPCG(1, 2))}
+	b := &balancer{policy: choose(policies(), name), inter: time.Second, random: rand.New(rand.NewPCG(1, 2))}
 	var edges []*edge
 	for _, weight := range weights {
 		e := &edge{state: ready, weight: weight}

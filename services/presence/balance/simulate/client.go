@@ -19,13 +19,10 @@ type client struct {
 
 // backoff is when stock phoenix.js tries again after so many failures. It has no
 // jitter.
-var backoff = []time.Duration{
-	10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond, 200 * time.Millisecond,
-	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second,
+func backoff(failures int) time.Duration {
+	table := [...]int{10, 50, 100, 150, 200, 250, 500, 1000, 2000, 5000} // milliseconds
+	return time.Duration(table[min(failures, len(table)-1)]) * time.Millisecond
 }
-
-// wait is how long the client waits before its next attempt.
-func (c *client) wait() time.Duration { return backoff[min(c.attempts, len(backoff)-1)] }
 
 // line holds the connections of an edge in the order in which they were opened.
 // Those that ended otherwise stay in it until they come to its front.
@@ -62,7 +59,7 @@ type returning struct {
 }
 
 // agenda has the clients that will try to connect, the next one first.
-type agenda []returning
+type agenda []returning //nolint:recvcheck // as container/heap wants it
 
 // Len implements [heap.Interface].
 func (a agenda) Len() int { return len(a) }

@@ -33,7 +33,7 @@ type edge struct {
 	incarnation uint64
 	state       state
 	began       time.Duration
-	stops       bool // when it has drained
+	stops       bool // once it has drained, and says goodbye
 
 	// Connections.
 	count          int
@@ -100,10 +100,10 @@ func (e *edge) boot(version string, now time.Duration) {
 // start skips what is left of the boot.
 func (e *edge) start() { e.state = ready }
 
-// drain begins to close all connections after delay, spread over at most spread.
-func (e *edge) drain(now time.Duration, o *Operation, stops bool) {
+// drain begins to close all connections; the edge stops when there are none.
+func (e *edge) drain(now time.Duration, o *Operation) {
 	spread := min(o.DrainSpread, time.Duration(e.count)*10*time.Millisecond)
-	e.state, e.stops, e.drainFrom = draining, stops, now+o.DrainDelay
+	e.state, e.stops, e.drainFrom = draining, true, now+o.DrainDelay
 	e.drainPerSecond = float64(e.count) / max(spread, step).Seconds()
 	e.close.next = e.drainFrom
 }
@@ -167,8 +167,8 @@ func (e *edge) report(now time.Duration) {
 	e.told = &presencev1.Edge{
 		Id: e.id, Incarnation: e.incarnation, Version: e.version, State: states[e.state], Group: e.group,
 		Capacity: uint32(e.capacity), Connections: uint64(e.count), Opened: e.opened, Moved: e.moved, //nolint:gosec // not negative, and small
-		Taken: timestamppb.New(epoch.Add(now)), UptimeMs: millis(now - e.began),
-		Weight: uint32(weight), WeightAgeMs: millis(now - e.weightSince), //nolint:gosec // 0 to 256
+		Taken: timestamppb.New(epoch().Add(now)), UptimeMs: millis(now - e.began),
+		Weight: uint32(weight), WeightAgeMs: millis(now - e.weightSince),
 		Cpu: busy, CpuLimit: 1, Memory: uint64(busy * memory), MemoryLimit: memory,
 		Polled: e.polled, PollAgeMs: millis(now - e.asked), Planner: e.planner,
 	}
@@ -180,14 +180,14 @@ func (e *edge) report(now time.Duration) {
 // memory of an edge, in bytes.
 const memory = 1 << 30
 
-func millis(d time.Duration) uint64 { return uint64(max(d, 0) / time.Millisecond) } //nolint:gosec // not negative
+func millis(d time.Duration) uint64 { return uint64(max(d, 0) / time.Millisecond) }
 
 // victim is who is closed next: those whose tab is shown come first if careful,
 // because they come back; of equals, whoever is connected longest.
 func (e *edge) victim(careful bool) (*client, bool) {
-	shown, any := e.shown.head(e)
+	shown, some := e.shown.head(e)
 	hidden, other := e.hidden.head(e)
-	if any && (careful || !other || shown.seq < hidden.seq) {
+	if some && (careful || !other || shown.seq < hidden.seq) {
 		return shown.client, true
 	}
 	return hidden.client, other

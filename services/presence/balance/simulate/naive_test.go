@@ -67,7 +67,7 @@ func TestARollingRestartWithoutLevellingEndsSkewed(t *testing.T) {
 		{20, 1.70, 2.65, 0, 1.74},
 	} {
 		r := run(t, func(o *Options) {
-			o.Scenario, o.Strategy, o.Policy, o.Fleet.Edges = "roll-in-place", "drain", "plain-roundrobin", c.edges
+			o.Scenario, o.Strategy, o.Policy, o.Edges = "roll-in-place", "drain", "plain-roundrobin", c.edges
 		})
 		about(t, "reconnects per client", r.PerClient, c.perClient)
 		about(t, "peak", r.Peak, c.peak)

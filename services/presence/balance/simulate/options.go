@@ -90,9 +90,9 @@ func (o *Options) Validate() error {
 	choose := func(what, given string, names []string) {
 		check(slices.Contains(names, given), "%s: %q is none of %s", what, given, strings.Join(names, ", "))
 	}
-	choose("scenario", o.Scenario, namesOf(scenarios))
-	choose("strategy", o.Strategy, namesOf(strategies))
-	choose("policy", o.Policy, namesOf(policies))
+	choose("scenario", o.Scenario, namesOf(scenarios()))
+	choose("strategy", o.Strategy, namesOf(strategies()))
+	choose("policy", o.Policy, namesOf(policies()))
 	check(o.Limit >= time.Minute && o.Limit <= maxLimit, "limit: must lie between 1m and %s, got %s", maxLimit, o.Limit)
 	o.Fleet.validate(check)
 	o.Operation.validate(check)

@@ -85,7 +85,7 @@ func (i *instance) sees(n int) bool { return !i.blind || n%2 == 0 }
 
 // sample is the fleet as the instance sees it.
 func (i *instance) sample(w *world) balance.Sample {
-	s := balance.Sample{At: epoch.Add(w.now), Orders: w.orders}
+	s := balance.Sample{At: epoch().Add(w.now), Orders: w.orders}
 	for n, e := range w.edges {
 		silent := w.now - e.toldAt
 		left := e.state == gone && e.stops // it said goodbye
@@ -103,9 +103,9 @@ func (i *instance) sample(w *world) balance.Sample {
 
 // describe is the phase and what holds it.
 func describe(s *presencev1.Status) string {
-	text := phaseName(s.GetPhase())
+	parts := []string{phaseName(s.GetPhase())}
 	for _, g := range s.GetGates() {
-		text += "; " + g.GetName() + ": " + g.GetReason()
+		parts = append(parts, g.GetName()+": "+g.GetReason())
 	}
-	return text
+	return strings.Join(parts, "; ")
 }

@@ -121,10 +121,10 @@ func plans(records []*presencev1.Record) []Plan {
 	for _, r := range records {
 		p := Plan{
 			Trigger: strings.ToLower(strings.TrimPrefix(r.GetTrigger().String(), "TRIGGER_")), Reason: r.GetReason(),
-			Began: r.GetBegan().AsTime().Sub(epoch).Seconds(), Predicted: r.GetPredicted(), Moved: r.GetMoved(), Outcome: r.GetOutcome(),
+			Began: r.GetBegan().AsTime().Sub(epoch()).Seconds(), Predicted: r.GetPredicted(), Moved: r.GetMoved(), Outcome: r.GetOutcome(),
 		}
 		if r.GetEnded() != nil {
-			p.Ended = r.GetEnded().AsTime().Sub(epoch).Seconds()
+			p.Ended = r.GetEnded().AsTime().Sub(epoch()).Seconds()
 		}
 		all = append(all, p)
 	}

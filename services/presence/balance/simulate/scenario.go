@@ -17,19 +17,21 @@ type event struct {
 	do   func(w *world)
 }
 
-var scenarios = []named[scenario]{
-	{"level", "nothing happens: use it with --connections", asIs},
-	{"add", "empty edges join", add},
-	{"drain", "an edge drains and is gone for good", drainOne},
-	{"roll", "rolling restart with a new version: one edge more starts, then the others restart one after the other, and the last stops", roll},
-	{"roll-in-place", "rolling restart with a new version, without an edge more", rollInPlace},
-	{"kill", "an edge dies and is there again, empty, after 30 s", killOne},
-	{"blue-green", "as many edges start in the group green, and a rollout moves everyone there", blueGreen},
-	{"pressure", "processors and memory of an edge shrink to a half; it matters with a --load above 0.4", pressure},
-	{"outage", "empty edges join; in the midst of the moves all presence instances are away for 10 s", outage},
-	{"partition", "empty edges join; in the midst of the moves two presence instances plan for 20 s, one of which sees every second edge", partition},
-	{"reload", "empty edges join; in the midst of the moves the balancers are reloaded", reload},
-	{"kill-midway", "empty edges join; in the midst of the moves another edge dies, and is there again after 30 s", killMidway},
+func scenarios() []named[scenario] {
+	return []named[scenario]{
+		{"level", "nothing happens: use it with --connections", asIs},
+		{"add", "empty edges join", add},
+		{"drain", "an edge drains and is gone for good", drainOne},
+		{"roll", "rolling restart with a new version: one edge more starts, then the others restart one after the other, and the last stops", roll},
+		{"roll-in-place", "rolling restart with a new version, without an edge more", rollInPlace},
+		{"kill", "an edge dies and is there again, empty, after 30 s", killOne},
+		{"blue-green", "as many edges start in the group green, and a rollout moves everyone there", blueGreen},
+		{"pressure", "processors and memory of an edge shrink to a half; it matters with a --load above 0.4", pressure},
+		{"outage", "empty edges join; in the midst of the moves all presence instances are away for 10 s", outage},
+		{"partition", "empty edges join; in the midst of the moves two presence instances plan for 20 s, one of which sees every second edge", partition},
+		{"reload", "empty edges join; in the midst of the moves the balancers are reloaded", reload},
+		{"kill-midway", "empty edges join; in the midst of the moves another edge dies, and is there again after 30 s", killMidway},
+	}
 }
 
 // lull is how long a fleet runs before anything happens to it.
@@ -64,7 +66,7 @@ func drainOne(w *world, _ strategy) []event {
 		{first.id + " drains", at(lull), func(w *world) {
 			w.tally.minimum += first.count
 			w.strength--
-			first.drain(w.now, &w.options.Operation, true)
+			first.drain(w.now, &w.options.Operation)
 		}},
 		{"it is empty", func(*world) bool { return first.state == gone }, nothing},
 	}
@@ -103,7 +105,7 @@ func restarts(w *world, _ strategy, last bool) []event {
 				readySince = w.now
 			}
 			return w.now >= readySince+w.options.Pause
-		}, func(w *world) { e.drain(w.now, &w.options.Operation, true) }})
+		}, func(w *world) { e.drain(w.now, &w.options.Operation) }})
 		events = append(events, event{"", func(*world) bool { return e.state == gone }, func(w *world) {
 			if again {
 				e.boot("2", w.now)
@@ -149,12 +151,12 @@ func blueGreen(w *world, s strategy) []event {
 				return
 			}
 			for _, e := range blue {
-				e.drain(w.now, &w.options.Operation, true)
+				e.drain(w.now, &w.options.Operation)
 			}
 		}},
 		{"blue is empty", func(*world) bool { return connected(blue) == 0 }, func(w *world) {
 			for _, e := range blue {
-				e.drain(w.now, &w.options.Operation, true)
+				e.drain(w.now, &w.options.Operation)
 			}
 		}},
 	}

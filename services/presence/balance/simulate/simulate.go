@@ -24,7 +24,7 @@ func Run(ctx context.Context, o Options, progress Progress) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := choose(strategies, o.Strategy)(o)
+	s := choose(strategies(), o.Strategy)(o)
 	if err := play(ctx, w, s, progress); err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func Run(ctx context.Context, o Options, progress Progress) (*Result, error) {
 // play runs the scenario until nothing more is to come.
 func play(ctx context.Context, w *world, s strategy, progress Progress) error {
 	o := &w.options
-	events := choose(scenarios, o.Scenario)(w, s)
+	events := choose(scenarios(), o.Scenario)(w, s)
 	for w.now < o.Limit {
 		if len(events) > 0 && events[0].when(w) {
 			events[0].do(w)
@@ -73,13 +73,13 @@ func (o *Options) quiet() time.Duration {
 type Choice struct{ Name, About string }
 
 // Scenarios are the values of [Options.Scenario].
-func Scenarios() []Choice { return choices(scenarios) }
+func Scenarios() []Choice { return choices(scenarios()) }
 
 // Strategies are the values of [Options.Strategy].
-func Strategies() []Choice { return choices(strategies) }
+func Strategies() []Choice { return choices(strategies()) }
 
 // Policies are the values of [Options.Policy].
-func Policies() []Choice { return choices(policies) }
+func Policies() []Choice { return choices(policies()) }
 
 func choices[T any](all []named[T]) []Choice {
 	var found []Choice

@@ -72,7 +72,7 @@ func TestARollingRestartCostsOneReconnectEach(t *testing.T) {
 	// them some clients land on one and have to move once more.
 	for edges, most := range map[int]float64{3: 1.01, 6: 1.015, 20: 1.04} {
 		t.Run(fmt.Sprint(edges), func(t *testing.T) {
-			r := run(t, func(o *Options) { o.Scenario, o.Fleet.Edges = "roll", edges })
+			r := run(t, func(o *Options) { o.Scenario, o.Edges = "roll", edges })
 			bounds{ratio: most, perClient: most, peak: 1.10}.check(t, r)
 			if r.NotBack > 0 {
 				t.Errorf("%d clients are not back", r.NotBack)
@@ -122,7 +122,7 @@ func TestADeafBalancerIsFoundOut(t *testing.T) {
 func TestALevelFleetIsLeftAlone(t *testing.T) {
 	for _, n := range []int{1, 2, 4, 20} {
 		r := run(t, func(o *Options) {
-			o.Scenario, o.Fleet.Edges, o.Clients, o.Coming, o.Leaving = "level", n, 2000, 20, 20
+			o.Scenario, o.Edges, o.Clients, o.Coming, o.Leaving = "level", n, 2000, 20, 20
 		})
 		if r.Moved > 0 {
 			t.Errorf("%d edges: %d were moved", n, r.Moved)

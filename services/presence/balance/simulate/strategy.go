@@ -11,14 +11,16 @@ type strategy interface {
 	step(w *world)
 }
 
-var strategies = []named[func(Options) strategy]{
-	{"skein", "the planner: exact surplus, after balancers were told where to send it", func(o Options) strategy { return newPlanners(o) }},
-	{"drain", "nobody levels: edges only drain when they stop", func(Options) strategy { return idle{} }},
-	{"half", "when an edge joins, all others close half of their connections at once", func(Options) strategy { return &half{} }},
-	{"threshold", "whoever is 20 % above average closes 0.5 % of the average each second, as Piko", func(Options) strategy { return threshold{over: 0.2} }},
-	{"narrow", "the same at 2 % above average", func(Options) strategy { return threshold{over: 0.02} }},
-	{"once", "when an edge joins, each closes what it has above average once, in 30 s, as nats server cluster balance", func(Options) strategy { return &once{} }},
-	{"surplus", "what is above average, 1 % a second, until 2 % are left; balancers are told nothing", func(Options) strategy { return exact{} }},
+func strategies() []named[func(Options) strategy] {
+	return []named[func(Options) strategy]{
+		{"skein", "the planner: exact surplus, after balancers were told where to send it", func(o Options) strategy { return newPlanners(o) }},
+		{"drain", "nobody levels: edges only drain when they stop", func(Options) strategy { return idle{} }},
+		{"half", "when an edge joins, all others close half of their connections at once", func(Options) strategy { return &half{} }},
+		{"threshold", "whoever is 20 % above average closes 0.5 % of the average each second, as Piko", func(Options) strategy { return threshold{over: 0.2} }},
+		{"narrow", "the same at 2 % above average", func(Options) strategy { return threshold{over: 0.02} }},
+		{"once", "when an edge joins, each closes what it has above average once, in 30 s, as nats server cluster balance", func(Options) strategy { return &once{} }},
+		{"surplus", "what is above average, 1 % a second, until 2 % are left; balancers are told nothing", func(Options) strategy { return exact{} }},
+	}
 }
 
 // idle leaves connections where they are.

@@ -13,7 +13,7 @@ import (
 const step = 100 * time.Millisecond
 
 // epoch is when virtual time begins.
-var epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+func epoch() time.Time { return time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC) }
 
 // world is a fleet, its balancers and its clients at one moment.
 type world struct {
@@ -47,7 +47,7 @@ func newWorld(o Options) (*world, error) {
 	random := rand.New(rand.NewPCG(o.Seed, 0x736b65696e)) //nolint:gosec // runs must be the same again
 	w := &world{options: o, random: random, tally: newTally()}
 	for range o.Count {
-		w.balancers = append(w.balancers, &balancer{policy: choose(policies, o.Policy), inter: o.AgentInter, random: random})
+		w.balancers = append(w.balancers, &balancer{policy: choose(policies(), o.Policy), inter: o.AgentInter, random: random})
 	}
 	if total := sum(counts); total > 0 {
 		w.cost = o.Load * float64(len(counts)) / float64(total)
@@ -215,7 +215,7 @@ func (w *world) connect(c *client) {
 	if e == nil {
 		w.tally.refused++
 		c.attempts++
-		w.later(c, c.wait())
+		w.later(c, backoff(c.attempts))
 		return
 	}
 	w.seat(c, e, b)

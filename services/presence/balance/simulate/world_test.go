@@ -17,10 +17,10 @@ import (
 // anything draws small fleets with any options.
 func anything(t *rapid.T) Options {
 	o := Default()
-	o.Scenario = rapid.SampledFrom(namesOf(scenarios)).Draw(t, "scenario")
-	o.Strategy = rapid.SampledFrom(namesOf(strategies)).Draw(t, "strategy")
-	o.Policy = rapid.SampledFrom(namesOf(policies)).Draw(t, "policy")
-	o.Fleet.Edges = rapid.IntRange(1, 5).Draw(t, "edges")
+	o.Scenario = rapid.SampledFrom(namesOf(scenarios())).Draw(t, "scenario")
+	o.Strategy = rapid.SampledFrom(namesOf(strategies())).Draw(t, "strategy")
+	o.Policy = rapid.SampledFrom(namesOf(policies())).Draw(t, "policy")
+	o.Edges = rapid.IntRange(1, 5).Draw(t, "edges")
 	o.Clients = rapid.IntRange(0, 300).Draw(t, "clients")
 	o.Add = rapid.IntRange(1, 3).Draw(t, "add")
 	o.Count = rapid.IntRange(1, 3).Draw(t, "balancers")
@@ -46,7 +46,7 @@ func TestClientsAreConserved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := choose(strategies, o.Strategy)(o)
+		s := choose(strategies(), o.Strategy)(o)
 		play(t.Context(), w, s, nil)
 		counts := map[*edge]int{}
 		away := 0
@@ -145,7 +145,7 @@ func TestOptionsSayEverythingThatIsWrong(t *testing.T) {
 		}
 	}
 	o = Default()
-	o.Fleet.Edges, o.Clients = 500, 5_000_000
+	o.Edges, o.Clients = 500, 5_000_000
 	if err := o.Validate(); err == nil || !strings.Contains(err.Error(), "clients: ") {
 		t.Errorf("too many clients: %v", err)
 	}
