@@ -39,7 +39,8 @@ type Operation struct {
 	DrainDelay  time.Duration `conf:"drain-delay"  usage:"how long an edge that drains goes on, so that balancers notice first"`
 	DrainSpread time.Duration `conf:"drain-spread" usage:"most time over which an edge that drains spreads its closes; 10 ms for each client if that is less"`
 	Boot        time.Duration `conf:"boot"         usage:"how long an edge takes to start"`
-	Pause       time.Duration `conf:"pause"        usage:"pause between two restarts of a rolling restart"`
+	Surge       int           `conf:"surge"        usage:"edges that a rolling restart starts before it stops any, and that it restarts at a time"`
+	Pause       time.Duration `conf:"pause"        usage:"pause between two steps of a rolling restart"`
 	Load        float64       `conf:"load"         usage:"share of its processors and memory that an average edge uses at the start; connections cost all of it"`
 	Rate        float64       `conf:"rate"         usage:"connections in a second that a rollout moves"`
 }
@@ -64,7 +65,7 @@ func Default() Options {
 	return Options{
 		Scenario: "add", Strategy: "skein", Policy: "roundrobin",
 		Fleet:     Fleet{Edges: 4, Clients: 10_000, Add: 1},
-		Operation: Operation{DrainDelay: 5 * time.Second, DrainSpread: 20 * time.Second, Boot: 3 * time.Second, Pause: 10 * time.Second, Load: 0.4, Rate: 500},
+		Operation: Operation{DrainDelay: 5 * time.Second, DrainSpread: 20 * time.Second, Boot: 3 * time.Second, Surge: 1, Pause: 10 * time.Second, Load: 0.4, Rate: 500},
 		Traffic:   Traffic{ShownAfter: 5 * time.Minute},
 		Balancers: Balancers{Count: 1, AgentInter: 2 * time.Second},
 		Seed:      1, Limit: time.Hour,
@@ -157,6 +158,7 @@ func (e *Operation) validate(check checker) {
 	}{{"drain-delay", e.DrainDelay}, {"drain-spread", e.DrainSpread}, {"boot", e.Boot}, {"pause", e.Pause}} {
 		check(d.value >= 0 && d.value <= time.Hour, "%s: must lie between 0s and 1h, got %s", d.name, d.value)
 	}
+	check(e.Surge >= 1 && e.Surge <= maxEdges, "surge: must lie between 1 and %d, got %d", maxEdges, e.Surge)
 	check(e.Load >= 0 && e.Load <= 1, "load: must lie between 0 and 1, got %v", e.Load)
 	check(e.Rate > 0, "rate: must be positive, got %v", e.Rate)
 }

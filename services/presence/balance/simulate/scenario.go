@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
@@ -22,8 +23,8 @@ func scenarios() []named[scenario] {
 		{"level", "nothing happens: use it with --connections", asIs},
 		{"add", "empty edges join", add},
 		{"drain", "an edge drains and is gone for good", drainOne},
-		{"roll", "rolling restart with a new version: one edge more starts, then the others restart one after the other, and the last stops", roll},
-		{"roll-in-place", "rolling restart with a new version, without an edge more", rollInPlace},
+		{"roll", "rolling restart with a new version: --surge more edges start, then as many at a time restart, and the last of them stop", roll},
+		{"roll-in-place", "rolling restart with a new version, --surge edges at a time, without any more", rollInPlace},
 		{"kill", "an edge dies and is there again, empty, after 30 s", killOne},
 		{"blue-green", "as many edges start in the group green, and a rollout moves everyone there", blueGreen},
 		{"pressure", "processors and memory of an edge shrink to a half; it matters with a --load above 0.4", pressure},
@@ -74,45 +75,67 @@ func drainOne(w *world, _ strategy) []event {
 
 func nothing(*world) {}
 
-func roll(w *world, s strategy) []event {
+func roll(w *world, _ strategy) []event {
 	edges := w.edges
-	events := []event{{"one more edge starts", at(lull), func(w *world) {
+	return append([]event{{fmt.Sprintf("%d more", w.options.Surge), at(lull), func(w *world) {
 		w.tally.minimum += connected(edges)
-		w.join(fmt.Sprintf("edge-%d", len(edges)+1), "blue", "2")
-	}}}
-	return append(events, restarts(w, s, false)...)
+		for range min(w.options.Surge, len(edges)) {
+			w.join(fmt.Sprintf("edge-%d", len(w.edges)+1), "blue", "2")
+		}
+	}}}, restarts(w, false)...)
 }
 
-func rollInPlace(w *world, s strategy) []event {
+func rollInPlace(w *world, _ strategy) []event {
 	edges := w.edges
 	need := event{"", at(lull), func(w *world) { w.tally.minimum += connected(edges) }}
-	return append([]event{need}, restarts(w, s, true)...)
+	return append([]event{need}, restarts(w, true)...)
 }
 
-// restarts drains the edges of the start one after the other, each of which then
-// starts with the new version; the last one only if asked.
-func restarts(w *world, _ strategy, last bool) []event {
+// restarts drains the edges of the start, some at a time, which then start with
+// the new version; the last of them only if asked.
+func restarts(w *world, last bool) []event {
 	var events []event
-	for i, e := range w.edges {
-		var readySince time.Duration
-		again := last || i < len(w.edges)-1
-		events = append(events, event{e.id + " drains", func(w *world) bool {
-			if len(readyEdges(w)) < len(w.serving()) {
-				readySince = 0
-				return false
-			}
-			if readySince == 0 {
-				readySince = w.now
-			}
-			return w.now >= readySince+w.options.Pause
-		}, func(w *world) { e.drain(w.now, &w.options.Operation) }})
-		events = append(events, event{"", func(*world) bool { return e.state == gone }, func(w *world) {
-			if again {
-				e.boot("2", w.now)
-			}
-		}})
+	short := len(w.edges) % w.options.Surge // the first, so that the last frees as many as were added
+	batches := slices.Collect(slices.Chunk(w.edges[short:], w.options.Surge))
+	if short > 0 {
+		batches = slices.Insert(batches, 0, w.edges[:short])
+	}
+	for _, batch := range batches {
+		what := batch[0].id + " drains"
+		if len(batch) > 1 {
+			what = batch[0].id + " to " + batch[len(batch)-1].id + " drain"
+		}
+		events = append(events,
+			event{what, rested(w.options.Pause), func(w *world) {
+				for _, e := range batch {
+					e.drain(w.now, &w.options.Operation)
+				}
+			}},
+			event{"", func(*world) bool { return !slices.ContainsFunc(batch, func(e *edge) bool { return e.state != gone }) }, func(w *world) {
+				for _, e := range batch {
+					e.boot("2", w.now)
+				}
+			}})
+	}
+	if !last {
+		events[len(events)-1].do = nothing
 	}
 	return events
+}
+
+// rested says whether every edge has been ready for so long.
+func rested(pause time.Duration) func(w *world) bool {
+	since := time.Duration(-1)
+	return func(w *world) bool {
+		if len(readyEdges(w)) < len(w.serving()) {
+			since = -1
+			return false
+		}
+		if since < 0 {
+			since = w.now
+		}
+		return w.now >= since+pause
+	}
 }
 
 func killOne(w *world, _ strategy) []event { return kill(w.edges[0], lull) }

@@ -16,10 +16,13 @@ import (
 // Progress tells how far a run is: virtual time, and what happened last.
 type Progress func(now time.Duration, last string)
 
-// Run simulates what o says, which must be valid, until nothing more is to come
-// or ctx ends, whose error it returns then. Progress, if not nil, is called each
+// Run simulates what o says until nothing more is to come or ctx ends, whose error
+// it returns then. Options that are not valid are an error too. Progress, if not nil, is called each
 // virtual second.
 func Run(ctx context.Context, o Options, progress Progress) (*Result, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
 	w, err := newWorld(o)
 	if err != nil {
 		return nil, err

@@ -70,10 +70,21 @@ func TestCapacityCounts(t *testing.T) {
 func TestARollingRestartCostsOneReconnectEach(t *testing.T) {
 	// Edges of the old version are told the floor and not nothing, so with many of
 	// them some clients land on one and have to move once more.
-	for edges, most := range map[int]float64{3: 1.01, 6: 1.015, 20: 1.04} {
-		t.Run(fmt.Sprint(edges), func(t *testing.T) {
-			r := run(t, func(o *Options) { o.Scenario, o.Edges = "roll", edges })
-			bounds{ratio: most, perClient: most, peak: 1.10}.check(t, r)
+	// Several at a time leave fewer such edges, and more that are done.
+	for _, c := range []struct {
+		edges, surge int
+		most         float64
+	}{{3, 1, 1.01}, {6, 1, 1.015}, {20, 1, 1.04}, {20, 4, 1.01}, {6, 4, 1.01}} {
+		t.Run(fmt.Sprintf("%d edges, %d at a time", c.edges, c.surge), func(t *testing.T) {
+			r := run(t, func(o *Options) { o.Scenario, o.Edges, o.Surge = "roll", c.edges, c.surge })
+			bounds{ratio: c.most, perClient: c.most, peak: 1.10}.check(t, r)
+			serving := 0
+			for _, n := range r.Series.Counts[len(r.Series.Counts)-1] {
+				serving += min(n, 1)
+			}
+			if serving != c.edges {
+				t.Errorf("%d edges have connections at the end", serving)
+			}
 			if r.NotBack > 0 {
 				t.Errorf("%d clients are not back", r.NotBack)
 			}
