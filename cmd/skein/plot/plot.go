@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"io"
 	"math"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -64,7 +65,7 @@ func (p *Picture) SVG(w io.Writer) error {
 		f.Variant, f.Size = "Sans", vg.Points(10) // browsers have a sans of these widths
 	}
 	diagram.X.Label.Text, diagram.Y.Label.Text = p.X, p.Y
-	diagram.Y.Tick.Marker = round{}
+	diagram.X.Tick.Marker, diagram.Y.Tick.Marker = round{}, round{}
 	diagram.X.Min, diagram.Y.Min = 0, 0
 	grid := plotter.NewGrid()
 	grid.Vertical.Color = nil
@@ -74,7 +75,7 @@ func (p *Picture) SVG(w io.Writer) error {
 			return err
 		}
 	}
-	diagram.Y.Max *= 1.12 // room for the marks
+	diagram.Y.Max *= 1.15 // room for the marks
 	if len(p.Lines) <= inLegend {
 		diagram.X.Max *= 1.15 // room for the legend
 	}
@@ -118,7 +119,8 @@ func (p *Picture) addMarks(diagram *plot.Plot) error {
 		}
 		line.Color, line.Dashes = color.Gray{Y: 0x90}, []vg.Length{vg.Points(2), vg.Points(3)}
 		diagram.Add(line)
-		labels.XYs = append(labels.XYs, plotter.XY{X: m.X, Y: diagram.Y.Max})
+		below := 0.055 * float64(len(labels.XYs)%2) // so that neighbours do not overlap
+		labels.XYs = append(labels.XYs, plotter.XY{X: m.X, Y: diagram.Y.Max * (1 - below)})
 		labels.Labels = append(labels.Labels, " "+m.Text)
 	}
 	if len(p.Marks) == 0 || len(p.Marks) > inText {
@@ -136,16 +138,22 @@ func (p *Picture) addMarks(diagram *plot.Plot) error {
 	return nil
 }
 
-// round has ticks at whole numbers, without exponents.
+// round has ticks at about five round numbers, written without exponents.
 type round struct{}
 
 // Ticks implements [plot.Ticker].
 func (round) Ticks(least, most float64) []plot.Tick {
-	ticks := plot.DefaultTicks{}.Ticks(least, most)
-	for i, t := range ticks {
-		if t.Label != "" {
-			ticks[i].Label = fmt.Sprintf("%.0f", math.Round(t.Value))
-		}
+	width := most - least
+	if width <= 0 || math.IsInf(width, 0) || math.IsNaN(width) {
+		return nil
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(width/3)))
+	if width/unit > 6 { // it is below 30
+		unit *= 5
+	}
+	var ticks []plot.Tick
+	for at := math.Ceil(least/unit) * unit; at <= most; at += unit {
+		ticks = append(ticks, plot.Tick{Value: at, Label: strconv.FormatFloat(at, 'f', -1, 64)})
 	}
 	return ticks
 }

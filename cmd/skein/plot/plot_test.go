@@ -73,3 +73,18 @@ type broken struct{}
 
 // Write implements [io.Writer].
 func (broken) Write([]byte) (int, error) { return 0, errors.New("full") }
+
+func TestTicksAreRoundAndFew(t *testing.T) {
+	for _, c := range []struct {
+		least, most float64
+		first, last string
+	}{{0, 11_500, "0", "10000"}, {0, 0.4, "0", "0.4"}, {3, 47, "10", "40"}, {0, 1, "0", "1"}, {0, 395, "0", "300"}} {
+		ticks := round{}.Ticks(c.least, c.most)
+		if n := len(ticks); n < 3 || n > 7 || ticks[0].Label != c.first || ticks[n-1].Label != c.last {
+			t.Errorf("from %v to %v: %+v", c.least, c.most, ticks)
+		}
+	}
+	if ticks := (round{}).Ticks(5, 5); len(ticks) > 0 {
+		t.Errorf("of nothing: %+v", ticks)
+	}
+}
