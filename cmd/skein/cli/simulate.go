@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,7 +91,7 @@ func (a *app) simulateOne(ctx context.Context, options simulate.Options, picture
 		if i == len(result.Plans)-1 {
 			fmt.Fprintln(a.Stdout)
 		}
-		fmt.Fprintf(a.Stdout, "plan (%s) from %s: %s; %d of %d moved; %s\n", p.Trigger, seconds(p.Began), p.Reason, p.Moved, p.Predicted, p.Outcome)
+		fmt.Fprintf(a.Stdout, "plan (%s) from %s: %s; %d of %d moved; %s\n", p.Trigger, seconds(p.Began), p.Reason, p.Moved, p.Predicted, cmp.Or(p.Outcome, "not at its end"))
 	}
 	return nil
 }

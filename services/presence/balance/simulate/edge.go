@@ -40,6 +40,7 @@ type edge struct {
 	shown, hidden  line
 	opened, moved  uint64
 	arrivals       window
+	moves          window
 	move, close    pacer
 	drainFrom      time.Duration // when closes of a drain begin
 	drainPerSecond float64
@@ -93,12 +94,22 @@ func (e *edge) boot(version string, now time.Duration) {
 	*e = edge{
 		id: e.id, group: e.group, capacity: e.capacity, phase: e.phase, cost: e.cost,
 		version: version, incarnation: incarnation, state: starting, began: now, weight: 100, weightSince: now,
-		arrivals: e.arrivals,
+		arrivals: e.arrivals, moves: e.moves,
 	}
 }
 
 // start skips what is left of the boot.
 func (e *edge) start() { e.state = ready }
+
+// mayMove says whether a hint wants another connection moved now: not more in any
+// second than its rate, or one if that is less. Factor is as of [pacer.take].
+func (e *edge) mayMove(now time.Duration, factor float64) bool {
+	if e.state != ready || e.count == 0 || e.moved >= e.hint.GetMovedUntil() {
+		return false
+	}
+	rate := e.hint.GetRate()
+	return e.moves.sum < max(int(rate), 1) && e.move.take(now, rate, factor)
+}
 
 // drain begins to close all connections; the edge stops when there are none.
 func (e *edge) drain(now time.Duration, o *Operation) {

@@ -68,7 +68,7 @@ func Default() Options {
 		Operation: Operation{DrainDelay: 5 * time.Second, DrainSpread: 20 * time.Second, Boot: 3 * time.Second, Surge: 1, Pause: 10 * time.Second, Load: 0.4, Rate: 500},
 		Traffic:   Traffic{ShownAfter: 5 * time.Minute},
 		Balancers: Balancers{Count: 1, AgentInter: 2 * time.Second},
-		Seed:      1, Limit: time.Hour,
+		Seed:      1, Limit: 2 * time.Hour,
 		Settings: balance.Default(),
 	}
 }

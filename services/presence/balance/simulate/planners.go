@@ -19,6 +19,7 @@ type planners struct {
 	instances []*instance // by id
 	elected   int         // so far
 	said      string      // what was noted last
+	warned    map[string]bool
 	past      []*presencev1.Record
 }
 
@@ -26,11 +27,12 @@ type planners struct {
 type instance struct {
 	id      string
 	planner *balance.Planner
-	blind   bool // to every second edge
+	current *presencev1.Record // the plan under way; nil for none
+	blind   bool               // to every second edge
 }
 
 func newPlanners(o Options) *planners {
-	p := &planners{settings: o.Settings}
+	p := &planners{settings: o.Settings, warned: map[string]bool{}}
 	p.elect()
 	return p
 }
@@ -45,7 +47,7 @@ func (p *planners) elect() {
 // fail leaves the first n of the instances.
 func (p *planners) fail(n int) {
 	for _, i := range p.instances[n:] {
-		p.past = append(i.planner.History(), p.past...)
+		p.past = append(i.history(), p.past...)
 	}
 	p.instances = p.instances[:n]
 }
@@ -54,9 +56,17 @@ func (p *planners) fail(n int) {
 func (p *planners) history() []*presencev1.Record {
 	all := slices.Clone(p.past)
 	for _, i := range p.instances {
-		all = append(i.planner.History(), all...)
+		all = append(i.history(), all...)
 	}
 	return all
+}
+
+// history is what the planner did and does, latest first.
+func (i *instance) history() []*presencev1.Record {
+	if i.current == nil {
+		return i.planner.History()
+	}
+	return append([]*presencev1.Record{i.current}, i.planner.History()...)
 }
 
 // step lets every instance plan. Its hints arrive at once.
@@ -64,12 +74,14 @@ func (p *planners) step(w *world) {
 	var said []string
 	for _, i := range p.instances {
 		decision := i.planner.Step(i.sample(w))
+		i.current = decision.Status.GetCurrent()
 		for n, e := range w.edges {
 			if hint := decision.Hints[e.id]; hint != nil && e.state != gone && i.sees(n) {
 				e.hear(hint, i.id, w.now)
 			}
 		}
 		said = append(said, describe(decision.Status))
+		p.warn(w, decision.Status.GetWarnings())
 	}
 	if len(said) == 0 {
 		said = []string{"nobody plans"}
@@ -77,6 +89,17 @@ func (p *planners) step(w *world) {
 	if now := strings.Join(said, " | "); now != p.said {
 		p.said = now
 		w.tally.note(w.now, now)
+	}
+}
+
+// warn notes warnings, once each: their figures change all the time.
+func (p *planners) warn(w *world, warnings []string) {
+	for _, text := range warnings {
+		kind, _, _ := strings.Cut(text, ":")
+		if !p.warned[kind] {
+			p.warned[kind] = true
+			w.tally.note(w.now, "warning: "+text)
+		}
 	}
 }
 

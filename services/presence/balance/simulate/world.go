@@ -122,6 +122,7 @@ func (w *world) advance() {
 	w.steps++
 	for _, e := range w.edges {
 		e.arrivals.turn(w.steps)
+		e.moves.turn(w.steps)
 		w.live(e)
 	}
 	for _, b := range w.balancers {
@@ -156,10 +157,9 @@ func (w *world) live(e *edge) {
 			return
 		}
 	}
-	if e.state == ready && e.hint != nil {
-		for e.count > 0 && e.moved < e.hint.GetMovedUntil() && e.move.take(w.now, e.hint.GetRate(), 0.5+w.random.Float64()) {
-			w.shed(e, 1, true, &w.tally.moved)
-		}
+	for e.mayMove(w.now, 0.5+w.random.Float64()) {
+		e.moves.add(w.steps)
+		w.shed(e, 1, true, &w.tally.moved)
 	}
 	if w.now%time.Second == e.phase {
 		e.report(w.now)
