@@ -72,7 +72,7 @@ const maxCapacity = 1000
 
 // Draining says how an edge is emptied: when it stops, and when an operator says so.
 type Draining struct {
-	Delay  time.Duration `conf:"drain-delay" usage:"how long to go on once the edge is to drain, so that balancers notice first"`
+	Delay  time.Duration `conf:"drain-delay" usage:"how long to go on once the edge is to drain, so that balancers notice first: longer than HAProxy's agent-inter"`
 	Spread time.Duration `conf:"drain-spread" usage:"most time over which the closing of all sockets is spread; it takes 10ms for each at most, but for those that wait for an answer 2s at least"`
 	Wait   time.Duration `conf:"drain-wait" usage:"how long a client may take to answer the closing of its socket"`
 }
@@ -114,7 +114,7 @@ func Default() Config {
 		},
 		Settings: namespace.DefaultSettings(),
 		Balance:  Balance{Capacity: 100},
-		Draining: Draining{Delay: 500 * time.Millisecond, Spread: 20 * time.Second, Wait: limits.CloseWait},
+		Draining: Draining{Delay: 3 * time.Second, Spread: 20 * time.Second, Wait: limits.CloseWait},
 		Config:   telemetry.Default(),
 	}
 }

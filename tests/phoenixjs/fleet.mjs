@@ -127,7 +127,7 @@ export class Fleet {
   async #edge(id) {
     const [listen, admin, agent] = await addresses(3);
     const routers = this.routers.map(({ grpc }) => grpc).join(",");
-    const args = ["--id", id, "--listen", listen, "--admin", admin, "--agent", agent, "--routers", routers, "--demo", ...this.#config, ...this.#edgeFlags];
+    const args = ["--id", id, "--listen", listen, "--admin", admin, "--agent", agent, "--routers", routers, "--drain-delay", "100ms", "--demo", ...this.#config, ...this.#edgeFlags];
     const edge = new Process(id, "skein-edge", args, admin);
     edge.host = listen;
     edge.url = `http://${listen}`;

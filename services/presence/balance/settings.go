@@ -8,8 +8,8 @@ import (
 
 // Settings say when connections are moved, and how fast.
 type Settings struct {
-	LeastMoves     int           `conf:"least-moves" usage:"a plan with fewer moves, and of a smaller share than least-share, is not worth it"`
-	LeastShare     float64       `conf:"least-share" usage:"a plan that moves a smaller share of all connections, and fewer than least-moves, is not worth it"`
+	LeastMoves     int           `conf:"least-moves" usage:"a plan of fewer moves is not worth it"`
+	LeastShare     float64       `conf:"least-share" usage:"a plan that moves a smaller share of all connections is not worth it"`
 	MovesPerSecond float64       `conf:"max-moves-per-second" usage:"most connections of the fleet that are moved in a second"`
 	Arrivals       float64       `conf:"max-arrivals-per-second" usage:"most moved connections that one edge has to take in a second"`
 	Budget         time.Duration `conf:"move-budget" usage:"time over which the moves of a plan are spread, unless the rates above make it longer"`
