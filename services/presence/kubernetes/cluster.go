@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
@@ -16,10 +15,6 @@ import (
 
 // serviceAccount is the folder where Kubernetes shows a pod who it is.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
-
-// podResource is asked for without Kubernetes' own Go types, which would double
-// the size of the binary.
-var podResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 
 // inCluster returns a client of the cluster that this process runs in.
 func inCluster() (dynamic.Interface, error) {
@@ -36,7 +31,7 @@ func inCluster() (dynamic.Interface, error) {
 // ownNamespace returns the namespace of this pod, which the folder of its service
 // account says.
 func ownNamespace(folder string) (string, error) {
-	namespace, err := os.ReadFile(filepath.Join(folder, "namespace"))
+	namespace, err := os.ReadFile(filepath.Join(folder, "namespace")) //nolint:gosec // a constant but for tests
 	if err != nil {
 		return "", fmt.Errorf("kubernetes-namespace: the own one is not known, name one: %w", err)
 	}

@@ -28,6 +28,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
@@ -91,9 +92,11 @@ type costs struct {
 }
 
 // newCosts returns what keeps the costs in settings.Namespace, which must be
-// known.
+// known. Pods are asked for without Kubernetes' own Go types, which would double
+// the size of the binary.
 func newCosts(client dynamic.Interface, settings Settings, fleet Fleet, log *slog.Logger, m *metrics) *costs {
-	return &costs{pods: client.Resource(podResource).Namespace(settings.Namespace), settings: settings, fleet: fleet, log: log, metrics: m}
+	pods := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(settings.Namespace)
+	return &costs{pods: pods, settings: settings, fleet: fleet, log: log, metrics: m}
 }
 
 // Run looks at the pods until ctx ends, and waits for [Interval] after each time.

@@ -106,7 +106,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		merge(a.pods[name], patch)
-		_ = json.NewEncoder(w).Encode(a.pods[name])
+		answer(w, a.pods[name])
 	default:
 		failure(w, http.StatusNotFound, "NotFound")
 	}
@@ -120,14 +120,20 @@ func (a *api) list(w io.Writer, after string) {
 			continue
 		}
 		if len(items) == 3 {
-			next = items[2].(map[string]any)["metadata"].(map[string]any)["name"].(string) //nolint:errcheck // made by add
+			next = items[2].(map[string]any)["metadata"].(map[string]any)["name"].(string)
 			break
 		}
 		items = append(items, a.pods[name])
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{
+	answer(w, map[string]any{
 		"apiVersion": "v1", "kind": "PodList", "metadata": map[string]any{"resourceVersion": "1", "continue": next}, "items": items,
 	})
+}
+
+func answer(w io.Writer, body any) {
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		_, _ = fmt.Fprintf(w, "no JSON: %v", err)
+	}
 }
 
 // merge is a JSON merge patch (RFC 7396) without removals.
@@ -141,13 +147,13 @@ func merge(into, patch map[string]any) {
 		if into[key] == nil {
 			into[key] = map[string]any{}
 		}
-		merge(into[key].(map[string]any), below) //nolint:errcheck // of the same shape
+		merge(into[key].(map[string]any), below)
 	}
 }
 
 func failure(w http.ResponseWriter, status int, reason string) {
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{
+	answer(w, map[string]any{
 		"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": status, "reason": reason, "message": fmt.Sprintf("%s by the test", reason),
 	})
 }
@@ -172,7 +178,7 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 			api: &api{listener: bufconn.Listen(1 << 20), pods: map[string]map[string]any{}}, t: t,
 			logs: &lines{}, reader: sdkmetric.NewManualReader(), elected: func() bool { return true },
 		}
-		server := &http.Server{Handler: w.api} //nolint:gosec // in memory
+		server := &http.Server{Handler: w.api}
 		var running sync.WaitGroup
 		running.Go(func() { _ = server.Serve(w.listener) })
 		config := &rest.Config{Host: "http://kubernetes", Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -108,7 +108,7 @@ func cost(e *presencev1.Edge) int32 {
 	if e.GetState() == presencev1.EdgeState_EDGE_STATE_DRAINING {
 		return drained
 	}
-	return int32(min(e.GetConnections(), math.MaxInt32)) //nolint:gosec // it is not more
+	return int32(min(e.GetConnections(), math.MaxInt32))
 }
 
 // What a cost may be wrong by before it is worth a write.
