@@ -18,7 +18,7 @@ import (
 // starts a fleet of its own.
 func TestPhoenixJS(t *testing.T) {
 	for _, file := range []string{
-		"channels.test.mjs", "longpoll.test.mjs", "presence.test.mjs", "crowd.test.mjs", "supabase.test.mjs", "tokens.test.mjs", "edges.test.mjs", "demo.test.mjs", "pages.test.mjs",
+		"channels.test.mjs", "longpoll.test.mjs", "presence.test.mjs", "crowd.test.mjs", "closes.test.mjs", "supabase.test.mjs", "tokens.test.mjs", "edges.test.mjs", "demo.test.mjs", "pages.test.mjs",
 	} {
 		t.Run(file, func(t *testing.T) { runNode(t, file) })
 	}
