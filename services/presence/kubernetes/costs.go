@@ -109,6 +109,8 @@ func (c *costs) Run(ctx context.Context) error {
 		}
 		if edges, elected := c.fleet(); elected {
 			c.tell(ctx, c.keep(ctx, edges))
+		} else {
+			c.tellStrangers(ctx, nil) // not ours to tell any more
 		}
 	}
 }

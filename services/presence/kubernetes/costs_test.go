@@ -232,5 +232,13 @@ func TestStrangersAreNamedOnce(t *testing.T) {
 		if w.cost("edge-0") != "1" {
 			t.Error("kept the others")
 		}
+		if got := w.count("skein.presence.kubernetes.strangers", ""); got != 1 {
+			t.Errorf("counted %d", got)
+		}
+		w.elect(func() bool { return false })
+		look()
+		if got := w.count("skein.presence.kubernetes.strangers", ""); got != 0 {
+			t.Errorf("not elected any more: counted %d", got)
+		}
 	})
 }

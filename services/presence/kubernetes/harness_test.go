@@ -225,7 +225,8 @@ func (w *world) elect(elected func() bool) {
 	w.elected = elected
 }
 
-// count returns the sum of a counter, or of those of its values with a reason.
+// count returns a gauge or the sum of a counter, or of those of its values with a
+// reason.
 func (w *world) count(name, reason string) int64 {
 	w.t.Helper()
 	var all metricdata.ResourceMetrics
@@ -235,11 +236,10 @@ func (w *world) count(name, reason string) int64 {
 	var sum int64
 	for _, scope := range all.ScopeMetrics {
 		for _, m := range scope.Metrics {
-			data, ok := m.Data.(metricdata.Sum[int64])
-			if !ok || m.Name != name {
+			if m.Name != name {
 				continue
 			}
-			for _, p := range data.DataPoints {
+			for _, p := range points(m.Data) {
 				if value, _ := p.Attributes.Value("reason"); reason == "" || value.AsString() == reason {
 					sum += p.Value
 				}
@@ -247,6 +247,16 @@ func (w *world) count(name, reason string) int64 {
 		}
 	}
 	return sum
+}
+
+func points(data metricdata.Aggregation) []metricdata.DataPoint[int64] {
+	switch data := data.(type) {
+	case metricdata.Sum[int64]:
+		return data.DataPoints
+	case metricdata.Gauge[int64]:
+		return data.DataPoints
+	}
+	return nil
 }
 
 // lines is a log. All methods may be called concurrently.
