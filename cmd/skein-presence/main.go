@@ -28,15 +28,15 @@ func main() {
 
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) error {
 	cfg := presence.Default()
-	src := conf.Source{Name: name, About: "Counts the connections of a Skein fleet.", Args: args, Getenv: getenv, Stderr: stderr}
+	src := conf.Source{Name: name, About: "Counts and levels the connections of a Skein fleet.", Args: args, Getenv: getenv, Stderr: stderr}
 	if err := conf.Load(&cfg, src); err != nil {
 		return err
 	}
-	d, err := daemon.New(ctx, cfg, cluster.RolePresence, name, stderr)
+	d, err := daemon.New(ctx, cfg.Config, cluster.RolePresence, name, stderr)
 	if err != nil {
 		return err
 	}
-	s, err := presence.New(presence.Deps{
+	s, err := presence.New(cfg, presence.Deps{
 		Listener: d.Services, Membership: d.Members, Joined: d.Members.Joined, Telemetry: d.Telemetry,
 	})
 	if err != nil {

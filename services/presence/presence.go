@@ -1,6 +1,6 @@
 // Package presence assembles a presence instance: it knows who is online in its
-// share of the topics, counts the connections of every edge and names the
-// instance that plans for the fleet.
+// share of the topics, counts the connections of every edge and, if it is the
+// instance that plans for the fleet, levels them.
 //
 // # Flow
 //
@@ -10,9 +10,11 @@
 // rendezvous hashing, which tells the other edges (package people). Backends ask
 // any instance; it asks the owner.
 // Gossip tells who the instances are; the lowest id among the ready ones plans
-// (package elect). Instances share nothing: one that starts knows the fleet
-// after a second, and who is online in its topics two seconds after the first
-// edge came.
+// (packages elect and balance), and its answers to reports carry what it wants of
+// each edge. What operators want travels with all answers and reports, so that the
+// edges keep it (package orders). Instances share nothing: one that starts knows
+// the fleet after a second, and who is online in its topics two seconds after the
+// first edge came.
 //
 // # Overload
 //
@@ -33,6 +35,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	meshrpc "github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/services/presence/balance"
 	"github.com/skein-mesh/skein/services/presence/elect"
 	"github.com/skein-mesh/skein/services/presence/rpc"
 )
@@ -54,14 +57,18 @@ type Presence struct {
 	serving atomic.Bool
 }
 
-// New returns an instance that does nothing until Run.
-func New(deps Deps) (*Presence, error) {
+// New returns an instance that does nothing until Run. cfg must be valid.
+func New(cfg Config, deps Deps) (*Presence, error) {
 	if deps.Dial == nil {
 		deps.Dial = func(address string) (*grpc.ClientConn, error) {
 			return meshrpc.Dial(address, meshrpc.Traced(deps.Telemetry))
 		}
 	}
-	service, err := rpc.New(deps.Membership, deps.Dial, deps.Telemetry.Meter)
+	self := deps.Membership.Self().ID
+	service, err := rpc.New(rpc.Deps{
+		Members: deps.Membership, Dial: deps.Dial, Log: deps.Telemetry.Log, Meter: deps.Telemetry.Meter,
+		NewPlanner: func() rpc.Planner { return balance.New(cfg.Settings, self) },
+	})
 	if err != nil {
 		return nil, err
 	}

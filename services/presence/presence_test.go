@@ -36,7 +36,7 @@ func start(t *testing.T, registry *cluster.Registry, id string) *instance {
 	member := registry.Member(cluster.Member{
 		ID: id, Incarnation: 1, Role: cluster.RolePresence, State: cluster.StateJoining, Address: id + ":6000",
 	})
-	p, err := presence.New(presence.Deps{Listener: listener, Membership: member, Telemetry: telemetry.Nop()})
+	p, err := presence.New(presence.Default(), presence.Deps{Listener: listener, Membership: member, Telemetry: telemetry.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestReadyWaitsForSeeds(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		var joined bool
 		member := cluster.NewRegistry().Member(cluster.Member{ID: "a", Incarnation: 1, Role: cluster.RolePresence, State: cluster.StateJoining, Address: "a:1"})
-		p, err := presence.New(presence.Deps{
+		p, err := presence.New(presence.Default(), presence.Deps{
 			Listener: bufconn.Listen(1), Membership: member, Joined: func() bool { return joined }, Telemetry: telemetry.Nop(),
 		})
 		if err != nil {
@@ -194,11 +194,12 @@ func TestConfig(t *testing.T) {
 	}
 	bad := presence.Default()
 	bad.ID, bad.GRPC, bad.GRPCAdvertise, bad.Admin, bad.Gossip, bad.TraceRatio = "a b", "x", "y", "z", "0.0.0.0:1", 2
+	bad.LeastMoves, bad.Arrivals = 0, -1
 	err := bad.Validate()
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{`id "a b"`, `grpc: "x"`, `grpc-advertise: "y"`, `admin: "z"`, "gossip: 0.0.0.0:1", "trace-ratio"} {
+	for _, want := range []string{`id "a b"`, `grpc: "x"`, `grpc-advertise: "y"`, `admin: "z"`, "gossip: 0.0.0.0:1", "trace-ratio", "least-moves", "max-arrivals"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %s in\n%s", want, err)
 		}

@@ -220,7 +220,7 @@ func (c *fleet) addRouter(id string) *routerNode {
 func (c *fleet) addPresence() {
 	c.t.Helper()
 	m, host, address := c.membership("p"+fmt.Sprint(c.started), cluster.RolePresence, 6000)
-	p, err := presence.New(presence.Deps{Listener: c.network.listen(address), Membership: m, Joined: m.Joined, Telemetry: telemetry.Nop()})
+	p, err := presence.New(presence.Default(), presence.Deps{Listener: c.network.listen(address), Membership: m, Joined: m.Joined, Telemetry: telemetry.Nop()})
 	if err != nil {
 		c.t.Fatal(err)
 	}

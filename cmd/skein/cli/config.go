@@ -26,7 +26,7 @@ func configurations() []configured {
 	return []configured{
 		{"edge", "skein-edge", "Edges take clients.", &e},
 		{"router", "skein-router", "Routers own topics.", &r},
-		{"presence", "skein-presence", "Presence instances count connections.", &p},
+		{"presence", "skein-presence", "Presence instances count connections, and level them.", &p},
 		{"dev", "skein dev", "All three in one process.", &d},
 	}
 }

@@ -118,7 +118,7 @@ func assemble(cfg *Config, tel *telemetry.Telemetry, n *network) (*edge.Edge, []
 	}
 	routers := member(routerID, cluster.RoleRouter, n.router.address)
 	presences := member(presenceID, cluster.RolePresence, n.presence.address)
-	p, err := presence.New(presence.Deps{Listener: n.presence.listener, Membership: presences, Telemetry: tel})
+	p, err := presence.New(presence.Default(), presence.Deps{Listener: n.presence.listener, Membership: presences, Telemetry: tel})
 	if err != nil {
 		return nil, nil, err
 	}

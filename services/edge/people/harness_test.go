@@ -79,7 +79,7 @@ func (f *fleet) presence(id string) *instance {
 	member := cluster.Member{ID: id, Incarnation: f.lives, Role: cluster.RolePresence, State: cluster.StateJoining, Address: id + ":6000"}
 	local := f.registry.Member(member)
 	listener := bufconn.Listen(1 << 16)
-	p, err := presence.New(presence.Deps{Listener: listener, Membership: local, Dial: f.dial, Telemetry: telemetry.Nop()})
+	p, err := presence.New(presence.Default(), presence.Deps{Listener: listener, Membership: local, Dial: f.dial, Telemetry: telemetry.Nop()})
 	if err != nil {
 		f.t.Fatal(err)
 	}

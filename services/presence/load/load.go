@@ -22,6 +22,10 @@ import (
 // Lease is how long a report counts without another. Edges report each second.
 const Lease = 3 * time.Second
 
+// LateAfter is how old the last report of an edge may be before the edge counts
+// as late: it has missed one, and may be in trouble.
+const LateAfter = 2 * time.Second
+
 // MaxEdges bounds the rows, whatever reports.
 const MaxEdges = 10_000
 
@@ -45,6 +49,7 @@ type Ledger struct {
 type row struct {
 	edge    *presencev1.Edge // immutable
 	stream  uint64
+	came    time.Time // when the report did
 	expires time.Time
 	left    bool
 }
@@ -80,7 +85,7 @@ func (l *Ledger) Report(stream uint64, e *presencev1.Edge, now time.Time) error 
 	if l.rows == nil {
 		l.rows = map[string]*row{}
 	}
-	l.rows[e.GetId()] = &row{edge: e, stream: stream, expires: now.Add(Lease)}
+	l.rows[e.GetId()] = &row{edge: e, stream: stream, came: now, expires: now.Add(Lease)}
 	return nil
 }
 
@@ -126,15 +131,39 @@ func (l *Ledger) Edges(now time.Time) []*presencev1.Edge {
 	return edges
 }
 
-// Version changes when what Edges returns does, except for the time at which
-// samples were taken: a sample that says the same as the last one is no news.
+// Late returns the ids of those edges whose last report is older than
+// [LateAfter], sorted.
+func (l *Ledger) Late(now time.Time) []string {
+	var late []string
+	for id, r := range l.rows {
+		if !r.left && r.expires.After(now) && now.Sub(r.came) > LateAfter {
+			late = append(late, id)
+		}
+	}
+	slices.Sort(late)
+	return late
+}
+
+// Reported returns what the edge with this id reported last, if that came on this
+// stream and counts still; nil otherwise.
+func (l *Ledger) Reported(stream uint64, id string, now time.Time) *presencev1.Edge {
+	if r := l.rows[id]; r != nil && r.stream == stream && !r.left && r.expires.After(now) {
+		return r.edge
+	}
+	return nil
+}
+
+// Version changes when what Edges returns does, except for what nothing but time
+// changes: a sample that says the same as the last one is no news.
 func (l *Ledger) Version() uint64 { return l.version }
 
-// same says whether two samples differ in nothing but when they were taken.
-func same(a, b *presencev1.Edge) bool {
-	a, b = proto.CloneOf(a), proto.CloneOf(b)
-	a.Taken, b.Taken = nil, nil
-	return proto.Equal(a, b)
+// same says whether two samples differ in nothing but what each second changes.
+func same(a, b *presencev1.Edge) bool { return proto.Equal(timeless(a), timeless(b)) }
+
+func timeless(e *presencev1.Edge) *presencev1.Edge {
+	e = proto.CloneOf(e)
+	e.Taken, e.UptimeMs, e.WeightAgeMs, e.PollAgeMs = nil, 0, 0, 0
+	return e
 }
 
 // Connections returns the sum over edges.

@@ -3,6 +3,7 @@ package load_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,6 +111,43 @@ func TestLeave(t *testing.T) {
 	}
 }
 
+func TestLate(t *testing.T) {
+	var ledger load.Ledger
+	for i, id := range []string{"c", "b", "a"} {
+		if err := ledger.Report(uint64(i), edge(id, 1, 1), start.Add(time.Duration(i)*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ledger.Leave(1, "b")
+	for at, want := range map[time.Duration][]string{
+		load.LateAfter: nil, load.LateAfter + 1: {"c"}, load.Lease: nil, load.Lease + 1500*time.Millisecond: {"a"}, time.Minute: nil,
+	} {
+		if got := ledger.Late(start.Add(at)); !slices.Equal(got, want) {
+			t.Errorf("after %s: %q are late, want %q", at, got, want)
+		}
+	}
+}
+
+func TestReported(t *testing.T) {
+	var ledger load.Ledger
+	for _, stream := range []uint64{1, 2} {
+		if err := ledger.Report(stream, edge("a", stream, 1), start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ledger.Reported(2, "a", start); got.GetIncarnation() != 2 {
+		t.Errorf("got %v", got)
+	}
+	ended := start.Add(load.Lease)
+	if ledger.Reported(1, "a", start) != nil || ledger.Reported(2, "b", start) != nil || ledger.Reported(2, "a", ended) != nil {
+		t.Error("of a stream that was replaced, of nobody, or after its lease")
+	}
+	ledger.Leave(2, "a")
+	if ledger.Reported(2, "a", start) != nil {
+		t.Error("after it left")
+	}
+}
+
 func TestExpireTellsWhenToLookAgain(t *testing.T) {
 	var ledger load.Ledger
 	if !ledger.Expire(start).IsZero() {
@@ -143,7 +181,8 @@ func TestVersionChangesWithTheContent(t *testing.T) {
 	}
 	say := func(e *presencev1.Edge, at time.Duration) func() {
 		return func() {
-			e.Taken = timestamppb.New(start.Add(at))
+			e.Taken, e.UptimeMs = timestamppb.New(start.Add(at)), uint64(at.Milliseconds())
+			e.WeightAgeMs, e.PollAgeMs = e.GetUptimeMs(), e.GetUptimeMs()
 			if err := ledger.Report(1, e, start.Add(at)); err != nil {
 				t.Error(err)
 			}

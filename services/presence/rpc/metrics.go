@@ -34,6 +34,7 @@ type metrics struct {
 	refused  metric.Int64Counter
 	cut      metric.Int64Counter
 	watchers metric.Int64UpDownCounter
+	moved    metric.Int64Counter
 }
 
 func newMetrics(meter metric.Meter, b *board) (*metrics, error) {
@@ -57,7 +58,9 @@ func newMetrics(meter metric.Meter, b *board) (*metrics, error) {
 		}))
 	cuts, err5 := meter.Int64Counter("skein.presence.people.cut",
 		metric.WithDescription("Streams that were ended because their end is too far behind, by who that is."))
-	return &metrics{refused, cuts, watchers}, errors.Join(err1, err2, err3, err4, err5)
+	moved, err6 := meter.Int64Counter("skein.rebalance.moves",
+		metric.WithDescription("Connections that were moved by plans of this instance."))
+	return &metrics{refused, cuts, watchers, moved}, errors.Join(err1, err2, err3, err4, err5, err6)
 }
 
 func (m *metrics) cutOff(ctx context.Context, who cut) {

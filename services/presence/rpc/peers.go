@@ -54,8 +54,17 @@ func (p *peers) owner(topic string) (cluster.Member, bool) {
 	return cluster.Member{}, false
 }
 
-// client returns a client of another instance.
+// client returns a client of another instance, for people.
 func (p *peers) client(m cluster.Member) (presencev1.PeopleServiceClient, error) {
+	conn, err := p.conn(m)
+	if err != nil {
+		return nil, err
+	}
+	return presencev1.NewPeopleServiceClient(conn), nil
+}
+
+// conn returns a connection to another instance, which others use too.
+func (p *peers) conn(m cluster.Member) (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	conn := p.conns[m.Address]
@@ -66,7 +75,7 @@ func (p *peers) client(m cluster.Member) (presencev1.PeopleServiceClient, error)
 		}
 		p.conns[m.Address] = conn
 	}
-	return presencev1.NewPeopleServiceClient(conn), nil
+	return conn, nil
 }
 
 // look returns what is closed when the members change.

@@ -3,25 +3,18 @@ package rpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"math"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/pump"
 	"github.com/skein-mesh/skein/pkg/queue"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 	"github.com/skein-mesh/skein/services/presence/load"
 )
-
-// maxTextLen bounds, in bytes, the texts of a report.
-const maxTextLen = 255
 
 // reports serves edges.
 type reports struct {
@@ -41,8 +34,8 @@ func (s reports) Report(stream grpc.BidiStreamingServer[presencev1.ReportRequest
 	err := pump.Stream[struct{}, presencev1.ReportResponse, presencev1.ReportRequest]{
 		Queue:  r.answers,
 		Size:   func(struct{}) int { return 0 },
-		Pack:   func([]struct{}) *presencev1.ReportResponse { return r.answer() },
-		Beat:   r.answer,
+		Pack:   func([]struct{}) *presencev1.ReportResponse { return r.board.response(r.stream) },
+		Beat:   func() *presencev1.ReportResponse { return r.board.response(r.stream) },
 		Handle: func(req *presencev1.ReportRequest) error { return r.handle(ctx, req) },
 	}.Server(ctx, stream)
 	r.ended(err)
@@ -90,14 +83,10 @@ func (r *reporter) handle(ctx context.Context, req *presencev1.ReportRequest) er
 		return status.Errorf(codes.ResourceExhausted, "presence: more than %d edges", load.MaxEdges)
 	}
 	if r.last == nil {
-		_ = r.answers.Push(struct{}{}) // the queue is empty
+		r.board.answer(r.stream, edge.GetId(), r.answers)
 	}
 	r.last = edge
 	return nil
-}
-
-func (r *reporter) answer() *presencev1.ReportResponse {
-	return &presencev1.ReportResponse{LeaseMs: uint32(load.Lease / time.Millisecond), Elected: r.board.plans()}
 }
 
 // ended removes the row at once if the edge said that it goes: it drains, and
@@ -107,27 +96,8 @@ func (r *reporter) ended(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.done = true
-	if r.last.GetState() == presencev1.EdgeState_EDGE_STATE_DRAINING && (err == nil || r.last.GetConnections() == 0) {
-		r.board.leave(r.stream, r.last.GetId())
-	}
-}
-
-// check says what is wrong with a report: it comes from the network, and what it
-// says is shown to people and summed up.
-func check(e *presencev1.Edge) error {
-	switch {
-	case e == nil:
-		return errors.New("a report needs an edge")
-	case e.GetIncarnation() == 0:
-		return errors.New("an edge needs an incarnation")
-	case len(e.GetVersion()) > maxTextLen || len(e.GetAddress()) > maxTextLen:
-		return fmt.Errorf("version and address may have %d bytes", maxTextLen)
-	case math.IsNaN(e.GetCpu()) || math.IsInf(e.GetCpu(), 0) || e.GetCpu() < 0:
-		return fmt.Errorf("cpu %v is not a load", e.GetCpu())
-	case e.GetConnections() > math.MaxInt32 || e.GetChannels() > math.MaxInt64 || e.GetTopics() > math.MaxInt64:
-		return errors.New("counts are larger than a process can have")
-	}
-	return cluster.CheckID(e.GetId())
+	left := r.last.GetState() == presencev1.EdgeState_EDGE_STATE_DRAINING && (err == nil || r.last.GetConnections() == 0)
+	r.board.ended(r.stream, r.last.GetId(), left)
 }
 
 // ending is what a stream answers at its end.

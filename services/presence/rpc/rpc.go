@@ -1,19 +1,22 @@
 // Package rpc serves what presence knows over gRPC: it takes reports from edges,
 // hears from them who is online and tells the others, answers backends about
-// people, shows the fleet to operators and tells who the members are.
+// people, shows the fleet to operators and tells who the members are. While its
+// instance is elected it steps the planner and answers reports with what it wants.
 //
 // # Goroutines
 //
 // Each Report and each Attach stream has gRPC's goroutine, which sends, and its
 // receiver (package pump). Each Watch stream has gRPC's alone: one that is slow to
 // take the fleet waits by itself and then gets it as it is by then; one that is
-// slow to take changes of a topic's people is ended. Run ends leases in time and
-// lets the ledger of people know how late it is.
+// slow to take changes of a topic's people is ended. Run ends leases in time,
+// steps the planner and lets the ledger of people know how late it is.
 package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -38,12 +41,13 @@ type Members interface {
 // called concurrently.
 type Service struct {
 	// Static after construction.
-	board   *board
-	room    *room
-	members Members
-	peers   *peers
-	metrics *metrics
-	queues  queues
+	board    *board
+	room     *room
+	members  Members
+	peers    *peers
+	metrics  *metrics
+	planning *planning
+	queues   queues
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -52,18 +56,28 @@ type Service struct {
 	opened  uint64 // streams so far
 }
 
-// New returns the services of the instance that members calls self. dial
-// connects to another instance; it must not block.
-func New(members Members, dial func(address string) (*grpc.ClientConn, error), meter metric.Meter) (*Service, error) {
+// Deps are what the services of an instance are given.
+type Deps struct {
+	Members    Members                                        // this instance is their Self
+	Dial       func(address string) (*grpc.ClientConn, error) // of another instance; must not block
+	NewPlanner func() Planner                                 // called each time that this instance is elected
+	Log        *slog.Logger
+	Meter      metric.Meter
+}
+
+// New returns the services of an instance.
+func New(d Deps) (*Service, error) {
+	self := d.Members.Self().ID
 	s := &Service{
-		board: newBoard(), room: newRoom(), members: members, peers: newPeers(members, dial),
+		board: newBoard(self), room: newRoom(), members: d.Members, peers: newPeers(d.Members, d.Dial),
 		queues: defaultQueues(), streams: map[uint64]context.CancelCauseFunc{},
 	}
-	if err := observePeople(meter, s.room); err != nil {
+	var err error
+	if s.metrics, err = newMetrics(d.Meter, s.board); err != nil {
 		return nil, fmt.Errorf("presence metrics: %w", err)
 	}
-	var err error
-	if s.metrics, err = newMetrics(meter, s.board); err != nil {
+	s.planning = newPlanning(s.board, d.NewPlanner, d.Log, s.metrics)
+	if err := errors.Join(observePeople(d.Meter, s.room), observePlanning(d.Meter, s.planning)); err != nil {
 		return nil, fmt.Errorf("presence metrics: %w", err)
 	}
 	return s, nil
@@ -74,10 +88,12 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 	presencev1.RegisterPresenceServiceServer(server, reports{Service: s})
 	presencev1.RegisterPeopleServiceServer(server, peopleServer{Service: s})
 	presencev1.RegisterFleetServiceServer(server, fleet{Service: s})
+	presencev1.RegisterRebalanceServiceServer(server, rebalance{Service: s})
 	adminv1.RegisterAdminServiceServer(server, admin{Service: s})
 }
 
-// SetPlanner says which instance plans for the fleet, as answers tell.
+// SetPlanner says which instance plans for the fleet, as answers tell. If it is
+// this one, it plans until another is named.
 func (s *Service) SetPlanner(id string) { s.board.setPlanner(id) }
 
 // MembersChanged says that the members are others than before: who owns which
@@ -89,7 +105,7 @@ func (s *Service) MembersChanged() { s.peers.membersChanged() }
 func (s *Service) Run(ctx context.Context) error {
 	defer s.peers.forget(func(string) bool { return true })
 	defer s.stop()
-	return lifecycle.Run(ctx, lifecycle.Func(s.endLeases), lifecycle.Func(s.room.run))
+	return lifecycle.Run(ctx, lifecycle.Func(s.endLeases), lifecycle.Func(s.room.run), lifecycle.Func(s.planning.run))
 }
 
 // endLeases ends leases of reports when it is their time.
