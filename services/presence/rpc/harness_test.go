@@ -22,6 +22,7 @@ import (
 	meshrpc "github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
+	"github.com/skein-mesh/skein/services/presence/balance"
 	"github.com/skein-mesh/skein/services/presence/rpc"
 )
 
@@ -56,7 +57,26 @@ func inBubble(t *testing.T, f func(t *testing.T, i *instance)) {
 
 func start(t *testing.T, members rpc.Members, meter metric.Meter) *instance {
 	t.Helper()
-	service, err := rpc.New(members, nobody, meter)
+	return startWith(t, rpc.Deps{Members: members, Meter: meter})
+}
+
+// startWith starts an instance; what it is not given is nothing, nobody, or the
+// real planner.
+func startWith(t *testing.T, deps rpc.Deps) *instance {
+	t.Helper()
+	if deps.Dial == nil {
+		deps.Dial = nobody
+	}
+	if deps.Meter == nil {
+		deps.Meter = telemetry.Nop().Meter
+	}
+	if deps.Log == nil {
+		deps.Log = telemetry.Nop().Log
+	}
+	if deps.NewPlanner == nil {
+		deps.NewPlanner = func() rpc.Planner { return balance.New(balance.Default(), deps.Members.Self().ID) }
+	}
+	service, err := rpc.New(deps)
 	if err != nil {
 		t.Fatal(err)
 	}

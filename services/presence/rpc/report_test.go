@@ -123,6 +123,17 @@ func TestMalformedReports(t *testing.T) {
 		"long address":     change(func(e *presencev1.Edge) { e.Address = strings.Repeat("x", 256) }),
 		"cpu of no number": change(func(e *presencev1.Edge) { e.Cpu = math.NaN() }),
 		"negative cpu":     change(func(e *presencev1.Edge) { e.Cpu = -1 }),
+		"endless limit":    change(func(e *presencev1.Edge) { e.CpuLimit = math.Inf(1) }),
+		"bad group":        change(func(e *presencev1.Edge) { e.Group = "blue green" }),
+		"long group":       change(func(e *presencev1.Edge) { e.Group = strings.Repeat("x", 65) }),
+		"bad planner":      change(func(e *presencev1.Edge) { e.Planner = "\x00" }),
+		"heavy":            change(func(e *presencev1.Edge) { e.Weight = 257 }),
+		"too capable":      change(func(e *presencev1.Edge) { e.Capacity = 1_000_001 }),
+		"too many moved":   change(func(e *presencev1.Edge) { e.Moved = math.MaxUint64 }),
+		"too many opened":  change(func(e *presencev1.Edge) { e.Opened = math.MaxUint64 }),
+		"too old":          change(func(e *presencev1.Edge) { e.UptimeMs = math.MaxInt64 / 1000 }),
+		"too old a weight": change(func(e *presencev1.Edge) { e.WeightAgeMs = math.MaxUint64 }),
+		"bad orders":       change(func(e *presencev1.Edge) { e.Orders = &presencev1.Orders{Seq: 1} }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, i *instance) {
