@@ -183,6 +183,24 @@ func TestKept(t *testing.T) {
 	}
 }
 
+func TestHolds(t *testing.T) {
+	latest := &presencev1.Orders{
+		Paused: true, Rollout: &presencev1.Rollout{From: "blue", To: "green", Rate: 1}, Drains: []*presencev1.Drain{{Edge: "a"}},
+	}
+	for _, c := range []struct {
+		req  *presencev1.OrderRequest
+		want bool
+	}{
+		{pause(true), true}, {pause(false), false}, {drain("a"), true}, {drain("b"), false}, {undrain("a"), false}, {undrain("b"), true},
+		{rollout("blue", "green", 1), true}, {rollout("blue", "green", 2), false}, {rollout("green", "blue", 1), false},
+		{&presencev1.OrderRequest{}, false},
+	} {
+		if got := orders.Holds(c.req, latest); got != c.want {
+			t.Errorf("%v: %v", c.req, got)
+		}
+	}
+}
+
 // Whatever is ordered, what comes out is later than before, fits the bounds of
 // the network and never leaves nobody to serve.
 func TestNextIsAlwaysValid(t *testing.T) {
