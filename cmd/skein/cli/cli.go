@@ -64,7 +64,8 @@ func Main(ctx context.Context, env Env) int {
 // app is what commands share.
 type app struct {
 	Env
-	common *common
+	common  *common
+	resolve func() error // fills common from flags and the environment
 }
 
 // common are the flags of every command.
@@ -119,13 +120,15 @@ func newRoot(a *app) *cobra.Command {
 			root.PersistentFlags().AddFlag(f)
 		}
 	})
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	a.resolve = func() error {
 		return conf.Resolve(a.common, flags, conf.Source{Name: "skein", Getenv: a.withoutFile})
 	}
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.resolve() }
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd.CommandPath(), err} })
 	root.AddCommand(
 		a.devCommand(), a.membersCommand(), a.topCommand(), a.topicCommand(), a.peopleCommand(), a.publishCommand(), a.tailCommand(),
-		a.kickCommand(), a.rebalanceCommand(), a.tokenCommand(), a.benchCommand(), a.configCommand(), a.versionCommand(),
+		a.kickCommand(), a.rebalanceCommand(), a.drainCommand(), a.rolloutCommand(), a.tokenCommand(), a.benchCommand(), a.configCommand(),
+		a.versionCommand(),
 	)
 	return root
 }

@@ -86,7 +86,7 @@ func plain(err error) error {
 	switch s.Code() { //nolint:exhaustive // the others speak for themselves
 	case codes.DeadlineExceeded:
 		return errors.New("no answer in time")
-	case codes.Unavailable, codes.InvalidArgument, codes.ResourceExhausted:
+	case codes.Unavailable, codes.InvalidArgument, codes.ResourceExhausted, codes.NotFound, codes.FailedPrecondition, codes.Aborted:
 		return errors.New(text)
 	}
 	return fmt.Errorf("%s (%s)", text, s.Code())

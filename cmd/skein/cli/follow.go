@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// follower is the flags of a command that follows what it began.
+type follower struct {
+	detach   bool
+	interval time.Duration
+}
+
+func (f *follower) flags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.detach, "detach", false, "order it and end; it goes on by itself")
+	f.intervalFlag(cmd)
+}
+
+func (f *follower) intervalFlag(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&f.interval, "interval", time.Second, "time between two looks")
+}
+
+// look is what one look at the fleet shows.
+type look struct {
+	line string // for people
+	view any    // for JSON output
+	done bool
+}
+
+// patience is how many timeouts a follower waits for an instance to answer:
+// another may be elected meanwhile.
+const patience = 6
+
+// follow looks again and again until it is done or ctx ends; then it says what
+// goes on. An instance that does not answer is asked again, or another one.
+func (a *app) follow(ctx context.Context, interval time.Duration, goesOn string, at func(context.Context, fleetClient) (look, error)) error {
+	p := progress{out: a.Stdout, json: a.common.json(), live: terminal(a.Stdout)}
+	answered := time.Now()
+	for {
+		var seen look
+		err := a.withFleet(ctx, func(c fleetClient) error {
+			for !seen.done {
+				var err error
+				if seen, err = at(ctx, c); err != nil {
+					return err
+				}
+				answered = time.Now()
+				p.show(seen)
+				if !seen.done && pause(ctx, interval) != nil {
+					return ctx.Err()
+				}
+			}
+			return nil
+		})
+		switch {
+		case ctx.Err() != nil: // ctrl-C ends the command, not what it follows
+			p.end(goesOn)
+			return nil
+		case err == nil:
+			p.end("")
+			return nil
+		case time.Since(answered) > patience*a.common.Timeout:
+			p.end("")
+			return err
+		}
+		p.show(look{line: "Asking again: " + err.Error(), view: map[string]string{"error": err.Error()}})
+		_ = pause(ctx, interval) // ctx is looked at next
+	}
+}
+
+// progress prints looks: on a terminal over each other, otherwise one line each
+// time that something changed.
+type progress struct {
+	out        io.Writer
+	json, live bool
+	last       string
+}
+
+func (p *progress) show(l look) {
+	line := l.line
+	if p.json {
+		text, err := json.Marshal(l.view)
+		if err != nil {
+			text = []byte(`{"error":"cannot print"}`)
+		}
+		line = string(text)
+	}
+	if line == p.last {
+		return
+	}
+	p.last = line
+	switch {
+	case p.live && !p.json:
+		fmt.Fprint(p.out, "\r\x1b[K"+printable(line)) // the cursor stays: the next look takes its place
+	default:
+		fmt.Fprintln(p.out, printable(line))
+	}
+}
+
+// end leaves the last look where it stands, and a last word if there is one.
+func (p *progress) end(word string) {
+	if p.json {
+		return
+	}
+	if p.live && p.last != "" {
+		fmt.Fprintln(p.out)
+	}
+	if word != "" {
+		fmt.Fprintln(p.out, word)
+	}
+}
