@@ -97,8 +97,10 @@ func parseRate(s string) (float64, error) {
 
 // roll orders a rollout and follows it.
 func (a *app) roll(ctx context.Context, r *presencev1.Rollout, f follower) error {
+	t := tracker{rollout: r}
 	err := a.withFleet(ctx, func(c fleetClient) error {
 		orders, err := a.order(ctx, c, &presencev1.OrderRequest{Change: &presencev1.OrderRequest_Rollout{Rollout: r}})
+		t.seq = orders.GetSeq()
 		if err != nil || !f.detach {
 			return err
 		}
@@ -107,7 +109,6 @@ func (a *app) roll(ctx context.Context, r *presencev1.Rollout, f follower) error
 	if err != nil || f.detach {
 		return err
 	}
-	var t tracker
 	return a.follow(ctx, f.interval, "The rollout goes on by itself. Hold it with: skein rollout pause", func(ctx context.Context, c fleetClient) (look, error) {
 		return a.watchRollout(ctx, c, &t)
 	})

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -94,18 +93,23 @@ func (a *app) rolloutStatus(ctx context.Context, c fleetClient) error {
 	return nil
 }
 
-// watchRollout looks at the rollout that was ordered last.
+// watchRollout looks at the rollout that was ordered. It is done, too, when
+// another is ordered.
 func (a *app) watchRollout(ctx context.Context, c fleetClient, t *tracker) (look, error) {
 	edges, err := a.edges(ctx, c)
 	if err != nil {
 		return look{}, err
 	}
 	status, err := a.status(ctx, c)
-	switch {
-	case err != nil:
+	if err != nil {
 		return look{}, err
-	case status.GetOrders().GetRollout() == nil:
-		return look{}, errors.New("the planner knows of no rollout yet")
+	}
+	orders := newOrders(status.GetOrders())
+	switch r := orders.Rollout; {
+	case orders.Seq < t.seq: // another instance took the order, a moment ago
+		return look{line: "The planner has not heard of it yet.", view: orders}, nil
+	case r == nil || r.From != t.rollout.GetFrom() || r.To != t.rollout.GetTo():
+		return look{line: "Ordered since by somebody else: " + orders.String(), view: orders, done: true}, nil
 	}
 	return t.look(edges, status, time.Now()), nil
 }
@@ -124,7 +128,9 @@ type rolledView struct {
 
 // tracker remembers what a rollout looked like, to tell how fast it is.
 type tracker struct {
-	first, last *part // of the group that is emptied
+	rollout     *presencev1.Rollout // that was ordered, nil to look at any
+	seq         uint64              // of that order
+	first, last *part               // of the group that is emptied
 	at          time.Time
 	rate        float64
 }

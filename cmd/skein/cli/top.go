@@ -24,8 +24,8 @@ func (a *app) topCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Watch the fleet live: connections, load and message rates of every edge",
-		Long: "Shows every edge with its connections, load and message rates, as presence counts them,\n" +
-			"and the members of the fleet. Prints lines when its output is no terminal.",
+		Long: "Shows every edge with its connections, load and message rates, as presence counts them, the weight that\n" +
+			"it tells balancers, the members of the fleet and what the planner does. Prints lines when its output is no terminal.",
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -126,10 +126,11 @@ func (a *app) watchOnce(ctx context.Context, interval time.Duration, show func(t
 	}
 }
 
-// watchMembers asks the routers from time to time. The view works without them.
+// watchMembers asks the routers, and the planner, from time to time. The view works
+// without them.
 func (a *app) watchMembers(ctx context.Context, show func(top.Sample)) {
 	for {
-		sample := top.Sample{Members: []top.Member{}}
+		sample := top.Sample{Members: []top.Member{}, Phase: a.phase(ctx)}
 		if f, err := a.fleet(ctx); err == nil {
 			sample.Agreement = f.agreement()
 			for _, m := range f.Routers {
@@ -144,6 +145,19 @@ func (a *app) watchMembers(ctx context.Context, show func(top.Sample)) {
 			return
 		}
 	}
+}
+
+// phase asks what the planner does. The view works without it.
+func (a *app) phase(ctx context.Context) string {
+	phase := ""
+	_ = a.withFleet(ctx, func(c fleetClient) error { // the fleet itself says if presence is away
+		s, err := a.status(ctx, c)
+		if err == nil {
+			phase = words(s.GetPhase(), "PHASE_")
+		}
+		return err
+	})
+	return phase
 }
 
 // pause waits, or returns why ctx ended.

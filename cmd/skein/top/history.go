@@ -20,7 +20,8 @@ const kept = 60
 type Sample struct {
 	Fleet     *presencev1.Fleet // nil when only the members are new
 	Members   []Member          // nil when only the fleet is new
-	Agreement string            // one line on whether the routers agree
+	Agreement string            // one line on whether the routers agree; with Members
+	Phase     string            // of the planner, "" if unknown; with Members
 	Problem   string            // why there is nothing newer; "" when all is well
 }
 
@@ -61,6 +62,7 @@ type history struct {
 	fleet     *presencev1.Fleet
 	members   []Member
 	agreement string
+	phase     string
 	problem   string
 	at        time.Time
 }
@@ -73,7 +75,7 @@ func (h *history) add(s Sample, at time.Time) {
 		h.problem = s.Problem
 	}
 	if s.Members != nil {
-		h.members, h.agreement = s.Members, s.Agreement
+		h.members, h.agreement, h.phase = s.Members, s.Agreement, s.Phase
 	}
 	if s.Fleet == nil {
 		return

@@ -50,10 +50,12 @@ func columns() []column {
 		{"STATE", 8, true, 3, func(e *edge) string { return state(e.last) }},
 		{"CONNS", 6, false, 0, func(e *edge) string { return thousands(float64(e.last.GetConnections())) }},
 		{"CHANNELS", 8, false, 2, func(e *edge) string { return thousands(float64(e.last.GetChannels())) }},
+		{"WGHT", 4, false, 2, func(e *edge) string { return weight(e.last) }},
 		{"CPU", 4, false, 1, func(e *edge) string { return fmt.Sprintf("%.0f%%", 100*e.last.GetCpu()) }},
 		{"MEMORY", 8, false, 2, func(e *edge) string { return bytes(e.last.GetMemory()) }},
 		{"IN/S", 6, false, 1, func(e *edge) string { return thousands(e.in.now()) }},
 		{"OUT/S", 6, false, 0, func(e *edge) string { return thousands(e.out.now()) }},
+		{"GROUP", 8, true, 4, func(e *edge) string { return e.last.GetGroup() }},
 		{"VERSION", 12, true, 4, func(e *edge) string { return e.last.GetVersion() }},
 	}
 }
@@ -90,7 +92,7 @@ func (h *history) render(s screen) string {
 		header = append(header, c.cell(c.title))
 	}
 	if spark >= leastSpark {
-		header = append(header, "OUT/S TREND")
+		header = append(header, "TREND")
 	}
 	lines = append(lines, s.theme.dim.Render(cut(strings.Join(header, strings.Repeat(" ", gap)), s.width)))
 	edges := h.sorted(s.busiest)
@@ -164,6 +166,9 @@ func (h *history) memberLine() string {
 	line := part("routers") + "   " + part("presence")
 	if elected := h.fleet.GetElected(); elected != "" {
 		line += "   elected " + elected
+		if h.phase != "" {
+			line += " (" + h.phase + ")"
+		}
 	}
 	return line
 }
@@ -205,6 +210,14 @@ func cut(text string, width int) string {
 
 func state(e *presencev1.Edge) string {
 	return strings.ToLower(strings.TrimPrefix(e.GetState().String(), "EDGE_STATE_"))
+}
+
+// weight is what the edge tells balancers. One of an earlier version tells none.
+func weight(e *presencev1.Edge) string {
+	if e.GetWeight() == 0 && e.GetState() != presencev1.EdgeState_EDGE_STATE_DRAINING {
+		return "-"
+	}
+	return fmt.Sprintf("%d%%", e.GetWeight())
 }
 
 // thousands is a number of at most five characters.

@@ -28,6 +28,7 @@ func fleet(second, edges int) *presencev1.Fleet {
 	for i := 1; i <= edges; i++ {
 		f.Edges = append(f.Edges, &presencev1.Edge{
 			Id: fmt.Sprintf("edge-%d", i), Incarnation: 1, Version: "1.2.3", State: presencev1.EdgeState_EDGE_STATE_READY,
+			Group: []string{"blue", "green", ""}[i%3], Weight: uint32(50 * (i % 4)),
 			Connections: uint64(10_500 * i), Channels: uint64(12_000 * i), Cpu: 0.25 * float64(i), Memory: uint64(i) << 25,
 			Deliveries: uint64(1000 * i * second * (second + 1) / 2), Publishes: uint64(10 * i * second),
 			Taken: timestamppb.New(noon().Add(time.Duration(second) * time.Second)),
@@ -42,7 +43,7 @@ func watched(seconds, edges int) *history {
 	h := newHistory()
 	h.add(Sample{Members: []Member{
 		{"routers", "r1", "ready"}, {"routers", "r2", "leaving"}, {"presence", "p1", "ready"},
-	}, Agreement: "View 00000000000000aa: 2 routers agree."}, noon())
+	}, Agreement: "View 00000000000000aa: 2 routers agree.", Phase: "moving"}, noon())
 	for s := range seconds {
 		h.add(Sample{Fleet: fleet(s, edges)}, noon().Add(time.Duration(s)*time.Second))
 	}
