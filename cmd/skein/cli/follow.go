@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
+	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
 )
 
@@ -39,7 +41,7 @@ const patience = 6
 // follow looks again and again until it is done or ctx ends; then it says what
 // goes on. An instance that does not answer is asked again, or another one.
 func (a *app) follow(ctx context.Context, interval time.Duration, goesOn string, at func(context.Context, fleetClient) (look, error)) error {
-	p := progress{out: a.Stdout, json: a.common.json(), live: terminal(a.Stdout)}
+	p := progress{out: a.Stdout, json: a.common.json(), width: width(a.Stdout)}
 	answered := time.Now()
 	for {
 		var seen look
@@ -76,9 +78,23 @@ func (a *app) follow(ctx context.Context, interval time.Duration, goesOn string,
 // progress prints looks: on a terminal over each other, otherwise one line each
 // time that something changed.
 type progress struct {
-	out        io.Writer
-	json, live bool
-	last       string
+	out   io.Writer
+	json  bool
+	width int // of the terminal in characters, 0 for none
+	last  string
+}
+
+// width of a terminal in characters, 0 for what is none.
+func width(stream any) int {
+	f, ok := stream.(*os.File)
+	if !ok || !term.IsTerminal(f.Fd()) {
+		return 0
+	}
+	w, _, err := term.GetSize(f.Fd())
+	if err != nil || w < 2 {
+		return 80
+	}
+	return w
 }
 
 func (p *progress) show(l look) {
@@ -94,12 +110,15 @@ func (p *progress) show(l look) {
 		return
 	}
 	p.last = line
-	switch {
-	case p.live && !p.json:
-		fmt.Fprint(p.out, "\r\x1b[K"+printable(line)) // the cursor stays: the next look takes its place
-	default:
-		fmt.Fprintln(p.out, printable(line))
+	line = printable(line)
+	if p.json || p.width == 0 {
+		fmt.Fprintln(p.out, line)
+		return
 	}
+	if runes := []rune(line); len(runes) >= p.width {
+		line = string(runes[:p.width-2]) + "…" // a line that wraps could not be replaced
+	}
+	fmt.Fprint(p.out, "\r\x1b[K"+line) // the cursor stays: the next look takes its place
 }
 
 // end leaves the last look where it stands, and a last word if there is one.
@@ -107,7 +126,7 @@ func (p *progress) end(word string) {
 	if p.json {
 		return
 	}
-	if p.live && p.last != "" {
+	if p.width > 0 && p.last != "" {
 		fmt.Fprintln(p.out)
 	}
 	if word != "" {
