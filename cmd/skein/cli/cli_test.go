@@ -160,6 +160,13 @@ func TestUsageErrorsExitTwo(t *testing.T) {
 		{[]string{"kick", "--connection", "e1", "--topic", "phoenix"}, "connection: \"e1\" is not EDGE/ID, such as edge-1/42\ntopic: "},
 		{[]string{"kick", "--connection", "e1/0"}, `connection: "e1/0" is not EDGE/ID`},
 		{[]string{"kick", "--connection", "/7"}, `connection: "/7" is not EDGE/ID`},
+		{[]string{"rebalance", "plans"}, `unknown command "plans" (did you mean plan?)`},
+		{[]string{"rebalance", "explain", "a", "b"}, `unexpected argument "b"`},
+		{[]string{"drain"}, "missing argument: EDGE\nSee: skein drain --help"},
+		{[]string{"rollout", "--from", "blue"}, "to: say which group: --to GROUP\nSee: skein rollout --help"},
+		{[]string{"rollout", "--from=a b", "--to=c", "--rate=fast"}, "from: \"a b\" is not the name of a group: letters, digits, '-', '.' and '_'\nrate: \"fast\" is not a rate"},
+		{[]string{"rollout", "--from=a", "--to=a"}, `from and to are the same group, "a"`},
+		{[]string{"rollout", "stop"}, `unknown command "stop"`},
 		{[]string{"config", "show", "edgy"}, `unknown service "edgy": want one of edge, router, presence, dev`},
 		{[]string{"config", "show", "edge", "--config", "/nowhere"}, "/nowhere"},
 		{[]string{"bench", "fanout", "--via=post", "--topics=0"}, "bad configuration, 2 problems:\n"},
@@ -183,7 +190,11 @@ func TestNobodyThere(t *testing.T) {
 			t.Errorf("%q: exit %d\n%s", args, got.code, got.stderr)
 		}
 	}
-	for _, args := range [][]string{{"top"}, {"top", "--once"}, {"top", "-o", "json"}} {
+	for _, args := range [][]string{
+		{"top"}, {"top", "--once"}, {"top", "-o", "json"}, {"rebalance", "plan"}, {"rebalance", "apply"}, {"rebalance", "pause"},
+		{"rebalance", "explain"}, {"rebalance", "history"}, {"rebalance", "status"}, {"drain", "e"}, {"drain", "e", "--undo"},
+		{"rollout", "--from=a", "--to=b"}, {"rollout", "abort"}, {"rollout", "status"},
+	} {
 		got := skein(t, env, "", args...)
 		if got.code != 1 || !strings.Contains(got.stderr, "cannot reach a presence instance at "+first) || !strings.Contains(got.stderr, "--presence HOST:PORT") {
 			t.Errorf("%q: exit %d\n%s", args, got.code, got.stderr)
@@ -209,6 +220,8 @@ func TestHelpVersionAndCompletion(t *testing.T) {
 		{"Available Commands:", nil},
 		{"Available Commands:", []string{"bench"}},
 		{"Available Commands:", []string{"config"}},
+		{"Available Commands:", []string{"rebalance"}},
+		{"Available Commands:", []string{"rollout"}},
 		{"--interval duration", []string{"top", "--help"}},
 		{"skein dev (go", []string{"version"}},
 		{`"version": "dev"`, []string{"version", "-o", "json"}},
@@ -223,7 +236,7 @@ func TestHelpVersionAndCompletion(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	docs := skein(t, nil, "", "config", "docs").stdout
-	for _, want := range []string{"## skein-edge\n", "## skein-router\n", "## skein-presence\n", "## skein dev\n", "| `--listen` | `SKEIN_LISTEN` | `listen` | `127.0.0.1:4000` |"} {
+	for _, want := range []string{"## skein-edge\n", "## skein-router\n", "## skein-presence\n", "## skein dev\n", "`--max-moves-per-second`", "| `--listen` | `SKEIN_LISTEN` | `listen` | `127.0.0.1:4000` |"} {
 		if !strings.Contains(docs, want) {
 			t.Errorf("no %q in\n%s", want, docs)
 		}

@@ -11,8 +11,9 @@ import (
 
 func (a *app) rebalanceCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "rebalance",
-		Short: "Show and steer how the connections of the fleet are levelled",
+		Use:                        "rebalance",
+		SuggestionsMinimumDistance: 2,
+		Short:                      "Show and steer how the connections of the fleet are levelled",
 		Long: "The elected presence instance levels the connections of the edges by itself: it tells balancers\n" +
 			"where new connections should go and moves as few of the others as it can, slowly.\n" +
 			"These commands show what it does and why, and let you hold it or hurry it.",

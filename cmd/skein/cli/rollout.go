@@ -24,8 +24,9 @@ type rolloutFlags struct {
 func (a *app) rolloutCommand() *cobra.Command {
 	var f rolloutFlags
 	cmd := &cobra.Command{
-		Use:   "rollout --from GROUP --to GROUP",
-		Short: "Move the connections of one group of edges to another, at a rate you choose",
+		Use:                        "rollout --from GROUP --to GROUP",
+		SuggestionsMinimumDistance: 2,
+		Short:                      "Move the connections of one group of edges to another, at a rate you choose",
 		Long: "Moves the clients of one group of edges to another, such as from blue to green: new connections go to the\n" +
 			"new group at once, those of the old one at the rate given. Follows it until the old group is empty.\n" +
 			"Given again it changes the rate. The edges keep the order, so that it outlives every presence instance:\n" +

@@ -185,8 +185,12 @@ func (v rolledView) line() string {
 	}
 	share := float64(v.There) / float64(v.There+v.Left)
 	filled := int(share * barWidth)
-	text := fmt.Sprintf("%s to %s [%s%s] %3.0f%%  %d moved, %d left", v.From, v.To,
-		strings.Repeat("#", filled), strings.Repeat("-", barWidth-filled), 100*share, v.Moved, v.Left)
+	done := fmt.Sprintf("%d moved", v.Moved)
+	if v.Moved == 0 { // as far as this command has seen
+		done = fmt.Sprintf("%d there", v.There)
+	}
+	text := fmt.Sprintf("%s to %s [%s%s] %3.0f%%  %s, %d left", v.From, v.To,
+		strings.Repeat("#", filled), strings.Repeat("-", barWidth-filled), 100*share, done, v.Left)
 	switch {
 	case v.Paused:
 		return text + ", held: skein rollout resume"
