@@ -82,7 +82,9 @@ func plain(err error) error {
 	for _, noise := range []string{"connection error: desc = ", "transport: Error while dialing: "} {
 		text = strings.ReplaceAll(text, noise, "")
 	}
-	text = strings.Trim(text, `"`)
+	if quoted, ok := strings.CutPrefix(text, `"`); ok { // what stood behind the noise
+		text = strings.TrimSuffix(quoted, `"`)
+	}
 	switch s.Code() { //nolint:exhaustive // the others speak for themselves
 	case codes.DeadlineExceeded:
 		return errors.New("no answer in time")

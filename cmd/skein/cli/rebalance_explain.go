@@ -105,6 +105,9 @@ func (e explained) print(w io.Writer) {
 		by = "by hint of " + e.HintsOf
 	}
 	weight := fmt.Sprintf("tells %s for %s, %s", percent(e.Published), roughly(e.WeightSeconds), by)
+	if e.Published == 0 { // it drains, starts, or is of an earlier version
+		weight = "tells none"
+	}
 	if e.Weight != e.Published {
 		weight += fmt.Sprintf("; should tell %s", percent(e.Weight))
 	}

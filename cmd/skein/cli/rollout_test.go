@@ -137,7 +137,9 @@ func TestDrain(t *testing.T) {
 		t.Errorf("ordered %v", f.ordered)
 	}
 	f.refuse = status.Error(codes.FailedPrecondition, "presence: e1 is the last edge that serves: start another first")
-	compare(t, "drain.txt", text+transcript(t, env, []string{"drain", "e1"}, []string{"drain", "e1", "--undo"}))
+	text += transcript(t, env, []string{"drain", "e1"}, []string{"drain", "e1", "--undo"})
+	f.refuse = status.Error(codes.NotFound, `presence: no edge is called "e 1"`)
+	compare(t, "drain.txt", text+transcript(t, env, []string{"drain", "e 1"}))
 }
 
 func TestRates(t *testing.T) {
