@@ -62,7 +62,7 @@ func (a *app) follow(ctx context.Context, interval time.Duration, goesOn string,
 		switch {
 		case ctx.Err() != nil: // ctrl-C ends the command, not what it follows
 			p.end(goesOn)
-			return nil
+			return nil //nolint:nilerr // whatever it was doing
 		case err == nil:
 			p.end("")
 			return nil

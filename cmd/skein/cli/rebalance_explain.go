@@ -109,7 +109,7 @@ func (e explained) print(w io.Writer) {
 		weight = "tells none"
 	}
 	if e.Weight != e.Published {
-		weight += fmt.Sprintf("; should tell %s", percent(e.Weight))
+		weight += "; should tell " + percent(e.Weight)
 	}
 	fmt.Fprintf(w, "  weight       %s\n", weight)
 	if e.PolledSeconds == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,10 +104,11 @@ func (s statusView) line() string {
 	default:
 		text += ": " + meaning(s.Phase)
 	}
+	parts := []string{text}
 	for _, g := range s.Plan.Gates {
-		text += fmt.Sprintf("; %s gate shut: %s", g.Name, g.Reason)
+		parts = append(parts, fmt.Sprintf("%s gate shut: %s", g.Name, g.Reason))
 	}
-	return text
+	return strings.Join(parts, "; ")
 }
 
 // print writes everything but the edges.

@@ -197,7 +197,7 @@ func (v rolledView) line() string {
 	case v.Seconds != nil:
 		text += fmt.Sprintf(", %.0f/s, about %s", v.PerSec, roughly(*v.Seconds))
 	default:
-		text += fmt.Sprintf(", at most %s", perSecond(v.Rate))
+		text += ", at most " + perSecond(v.Rate)
 	}
 	if len(v.Gates) > 0 {
 		text += ", waits for: " + strings.Join(v.Gates, ", ")

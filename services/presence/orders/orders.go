@@ -180,7 +180,7 @@ func (f fleet) rollout(r *presencev1.Rollout) error {
 		return slices.ContainsFunc(f.edges, func(e *presencev1.Edge) bool { return e.GetGroup() == group })
 	}
 	switch same := before.GetFrom() == r.GetFrom() && before.GetTo() == r.GetTo(); {
-	case same: // what was emptied may be gone, and who serves serves already
+	case same: // what was emptied may be gone, and the group that took over does already
 	case !known(r.GetFrom()):
 		return wrong(Unknown, "no edge is of group %q", r.GetFrom())
 	case !known(r.GetTo()):

@@ -166,8 +166,8 @@ func TestCheck(t *testing.T) {
 		"bad edge":         {good(func(o *presencev1.Orders) { o.Drains[0].Edge = "\n" }), "drain"},
 		"no incarnation":   {good(func(o *presencev1.Orders) { o.Drains[0].Incarnation = 0 }), "incarnation"},
 		"bad rollout":      {good(func(o *presencev1.Orders) { o.Rollout.Rate = math.Inf(1) }), "rate"},
-		"too many drains":  {good(func(o *presencev1.Orders) { o.Drains = slices.Repeat(o.Drains, orders.MaxDrains+1) }), "drains"},
-		"as many as there": {good(func(o *presencev1.Orders) { o.Drains = slices.Repeat(o.Drains, orders.MaxDrains) }), ""},
+		"too many drains":  {good(func(o *presencev1.Orders) { o.Drains = slices.Repeat(o.GetDrains(), orders.MaxDrains+1) }), "drains"},
+		"as many as there": {good(func(o *presencev1.Orders) { o.Drains = slices.Repeat(o.GetDrains(), orders.MaxDrains) }), ""},
 	} {
 		if err := orders.Check(c.orders); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v", name, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/cluster"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 	"github.com/skein-mesh/skein/services/presence/balance"
+	"github.com/skein-mesh/skein/services/presence/load"
 	"github.com/skein-mesh/skein/services/presence/orders"
 	"github.com/skein-mesh/skein/services/presence/rpc"
 )
@@ -111,7 +112,19 @@ func (s seen) Members() []cluster.Member { return s.members }
 // scripted planners.
 func instancesOf(t *testing.T, ids ...string) (*network, []*instance) {
 	t.Helper()
-	n := &network{t: t, instances: map[string]*instance{}, scripts: map[string]*scripted{}}
+	scripts := map[string]*scripted{}
+	n, all := instancesWith(t, func(id string) func() rpc.Planner {
+		scripts[id] = &scripted{}
+		return scripts[id].planner
+	}, ids...)
+	n.scripts = scripts
+	return n, all
+}
+
+// instancesWith is instancesOf with other planners.
+func instancesWith(t *testing.T, planner func(id string) func() rpc.Planner, ids ...string) (*network, []*instance) {
+	t.Helper()
+	n := &network{t: t, instances: map[string]*instance{}}
 	for _, id := range ids {
 		n.members = append(n.members, cluster.Member{
 			ID: id, Incarnation: 1, Role: cluster.RolePresence, State: cluster.StateReady, Address: id + ":6000",
@@ -119,9 +132,8 @@ func instancesOf(t *testing.T, ids ...string) (*network, []*instance) {
 	}
 	var all []*instance
 	for _, m := range n.members {
-		script := &scripted{}
-		i := startWith(t, rpc.Deps{Members: seen{n, m}, Dial: n.dial, NewPlanner: script.planner})
-		n.instances[m.Address], n.scripts[m.ID] = i, script
+		i := startWith(t, rpc.Deps{Members: seen{n, m}, Dial: n.dial, NewPlanner: planner(m.ID)})
+		n.instances[m.Address] = i
 		all = append(all, i)
 	}
 	return n, all
@@ -139,16 +151,20 @@ func (n *network) dial(address string) (*grpc.ClientConn, error) {
 type life struct {
 	t *testing.T
 
+	// Static after construction.
+	balancer func(moved uint64) // sends clients that were moved elsewhere; nil loses them
+
 	// mu guards the fields below.
 	mu      sync.Mutex
 	now     *presencev1.Edge
+	told    time.Time                             // since when it tells its weight
 	answers map[string]*presencev1.ReportResponse // the last of each instance
-	came    map[string]time.Time
+	hinted  time.Time                             // last, by the instance it follows
 }
 
 func newLife(t *testing.T, now *presencev1.Edge) *life {
 	t.Helper()
-	return &life{t: t, now: now, answers: map[string]*presencev1.ReportResponse{}, came: map[string]time.Time{}}
+	return &life{t: t, now: now, told: time.Now(), answers: map[string]*presencev1.ReportResponse{}}
 }
 
 // reports makes the edge report to an instance until its stream ends.
@@ -158,6 +174,8 @@ func (l *life) reports(i *instance) *edge {
 	say := func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		l.endLease()
+		l.now.WeightAgeMs = uint64(time.Since(l.told).Milliseconds())
 		return e.stream.Send(&presencev1.ReportRequest{Edge: proto.CloneOf(l.now)})
 	}
 	if err := say(); err != nil {
@@ -191,16 +209,45 @@ func (l *life) reports(i *instance) *edge {
 func (l *life) take(answer *presencev1.ReportResponse) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.answers[answer.GetInstance()], l.came[answer.GetInstance()] = answer, time.Now()
-	if until := answer.GetHint().GetMovedUntil(); until > l.now.GetMoved() {
-		l.now.Connections -= until - l.now.GetMoved()
-		l.now.Moved = until
+	l.answers[answer.GetInstance()] = answer
+	l.endLease()
+	if h := answer.GetHint(); h != nil && (l.now.GetPlanner() == "" || answer.GetInstance() <= l.now.GetPlanner()) {
+		l.follow(answer.GetInstance(), h)
 	}
 	if orders.Compare(answer.GetOrders(), l.now.GetOrders()) > 0 {
 		l.now.Orders = answer.GetOrders()
 		return true
 	}
 	return false
+}
+
+// endLease forgets hints that nobody renewed. The caller holds mu.
+func (l *life) endLease() {
+	if l.now.GetPlanner() != "" && time.Since(l.hinted) > load.Lease {
+		l.now.Planner, l.now.Weight, l.told = "", 100, time.Now()
+	}
+}
+
+// follow does what a hint says. The caller holds mu.
+func (l *life) follow(instance string, h *presencev1.Hint) {
+	l.now.Planner, l.hinted = instance, time.Now()
+	if l.now.GetWeight() != h.GetWeight() {
+		l.now.Weight, l.told = h.GetWeight(), time.Now()
+	}
+	moved := max(h.GetMovedUntil(), l.now.GetMoved()) - l.now.GetMoved()
+	l.now.Connections -= moved
+	l.now.Moved += moved
+	if moved > 0 && l.balancer != nil {
+		l.balancer(moved)
+	}
+}
+
+// arrive adds connections.
+func (l *life) arrive(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now.Connections += n
+	l.now.Opened += n
 }
 
 // answer returns what an instance said last.
