@@ -56,34 +56,43 @@ func (a *app) drain(ctx context.Context, edge string, f follower) error {
 	if err != nil || f.detach {
 		return err
 	}
+	missed := 0
 	return a.follow(ctx, f.interval, edge+" goes on to drain by itself.", func(ctx context.Context, c fleetClient) (look, error) {
 		edges, err := a.edges(ctx, c)
-		return draining(edges, edge), err
+		if err != nil {
+			return look{}, err
+		}
+		if l, reports := draining(edges, edge); reports {
+			missed = 0
+			return l, nil
+		}
+		if missed++; missed < settled {
+			return look{line: edge + " does not report.", view: drainView{edge, "missing", 0}}, nil
+		}
+		return look{line: edge + " is gone.", view: drainView{edge, "gone", 0}, done: true}, nil
 	})
 }
 
 // drainView is how far a drain is, in JSON output.
 type drainView struct {
 	Edge        string `json:"edge"`
-	State       string `json:"state"` // "gone" if it does not report any more
+	State       string `json:"state"` // "missing" if it does not report, later "gone"
 	Connections uint64 `json:"connections"`
 }
 
-// draining looks at one edge that drains.
-func draining(edges []*presencev1.Edge, id string) look {
+// draining looks at one edge that drains; false if it does not report.
+func draining(edges []*presencev1.Edge, id string) (look, bool) {
 	i := slices.IndexFunc(edges, func(e *presencev1.Edge) bool { return e.GetId() == id })
 	if i < 0 {
-		return look{line: id + " is gone.", view: drainView{id, "gone", 0}, done: true}
+		return look{}, false
 	}
 	e := edges[i]
 	view := drainView{id, words(e.GetState(), "EDGE_STATE_"), e.GetConnections()}
 	switch {
 	case e.GetState() != presencev1.EdgeState_EDGE_STATE_DRAINING:
-		return look{line: fmt.Sprintf("%s does not drain yet: %s", id, countedUp(e.GetConnections(), "connection")), view: view}
+		return look{line: fmt.Sprintf("%s does not drain yet: %s", id, countedUp(e.GetConnections(), "connection")), view: view}, true
 	case e.GetConnections() > 0:
-		return look{line: fmt.Sprintf("%s drains: %s left", id, countedUp(e.GetConnections(), "connection")), view: view}
+		return look{line: fmt.Sprintf("%s drains: %s left", id, countedUp(e.GetConnections(), "connection")), view: view}, true
 	}
-	return look{
-		line: id + " has no connections left: stop it, or let it serve again with --undo.", view: view, done: true,
-	}
+	return look{line: id + " has no connections left: stop it, or let it serve again with --undo.", view: view, done: true}, true
 }

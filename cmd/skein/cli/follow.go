@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/charmbracelet/x/term"
@@ -33,6 +34,10 @@ type look struct {
 	view any    // for JSON output
 	done bool
 }
+
+// settled is in how many looks in a row an absence must be seen to be believed: an
+// instance that has just started, or has just been elected, knows nobody yet.
+const settled = 5
 
 // patience is how many timeouts a follower waits for an instance to answer:
 // another may be elected meanwhile.
@@ -100,11 +105,13 @@ func width(stream any) int {
 func (p *progress) show(l look) {
 	line := l.line
 	if p.json {
-		text, err := json.Marshal(l.view)
-		if err != nil {
-			text = []byte(`{"error":"cannot print"}`)
+		var text strings.Builder
+		encoder := json.NewEncoder(&text)
+		encoder.SetEscapeHTML(false)
+		if encoder.Encode(l.view) != nil { // views are plain structs
+			return
 		}
-		line = string(text)
+		line = strings.TrimSuffix(text.String(), "\n")
 	}
 	if line == p.last {
 		return

@@ -57,12 +57,18 @@ func (a *app) apply(ctx context.Context, f follower) error {
 	if !a.common.json() {
 		fmt.Fprintln(a.Stdout)
 	}
-	return a.follow(ctx, f.interval, planGoesOn, a.watchPlan)
+	var w planWatch
+	return a.follow(ctx, f.interval, planGoesOn, func(ctx context.Context, c fleetClient) (look, error) { return w.look(ctx, a, c) })
 }
 
-// watchPlan looks at the plan under way; it is done when none is, and none is
-// needed.
-func (a *app) watchPlan(ctx context.Context, c fleetClient) (look, error) {
+// planWatch remembers the plan that was seen last.
+type planWatch struct {
+	number uint64
+	quiet  int // looks in a row that showed none
+}
+
+// look is done when that plan has ended, or none is needed for a while.
+func (w *planWatch) look(ctx context.Context, a *app, c fleetClient) (look, error) {
 	s, err := a.status(ctx, c)
 	if err != nil {
 		return look{}, err
@@ -70,12 +76,18 @@ func (a *app) watchPlan(ctx context.Context, c fleetClient) (look, error) {
 	view := newStatus(s, time.Now())
 	l := look{line: view.line(), view: view}
 	if s.GetCurrent() != nil || s.GetPhase() != presencev1.Phase_PHASE_LEVEL {
+		w.number, w.quiet = max(s.GetCurrent().GetNumber(), w.number), 0
 		return l, nil
 	}
-	l.done = true
 	records, err := a.history(ctx, c)
-	if err == nil && len(records) > 0 {
+	if err != nil {
+		return look{}, err
+	}
+	w.quiet++
+	ended := len(records) > 0 && records[0].Number == w.number
+	if ended {
 		l.line = "Done: " + records[0].String()
 	}
-	return l, err
+	l.done = ended || w.quiet >= settled
+	return l, nil
 }

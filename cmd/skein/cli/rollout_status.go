@@ -133,6 +133,7 @@ type tracker struct {
 	first, last *part               // of the group that is emptied
 	at          time.Time
 	rate        float64
+	empty       int // looks in a row that showed nobody there
 }
 
 // look looks at a rollout.
@@ -159,7 +160,18 @@ func (t *tracker) look(edges []*presencev1.Edge, s *presencev1.Status, now time.
 	for _, g := range s.GetGates() {
 		view.Gates = append(view.Gates, g.GetName())
 	}
-	return look{line: view.line(), view: view, done: from.Connections == 0}
+	return look{line: view.line(), view: view, done: t.emptied(from)}
+}
+
+// emptied says whether the group has lost all its connections: its edges say so,
+// or there are none any more.
+func (t *tracker) emptied(from part) bool {
+	if from.Connections > 0 {
+		t.empty = 0
+		return false
+	}
+	t.empty++
+	return from.Edges > 0 && from.Edges >= t.first.Edges || t.empty >= settled
 }
 
 // see measures how fast a group loses connections. Edges report each second.
@@ -181,7 +193,7 @@ const barWidth = 20
 // line is the progress bar of a rollout and what belongs to it.
 func (v rolledView) line() string {
 	if v.Left == 0 {
-		return fmt.Sprintf("Done: %s has all %s, %s none. Take it back with: skein rollout abort", v.To, countedUp(v.There, "connection"), v.From)
+		return fmt.Sprintf("%s has all %s, %s none. Take it back with: skein rollout abort", v.To, countedUp(v.There, "connection"), v.From)
 	}
 	share := float64(v.There) / float64(v.There+v.Left)
 	filled := int(share * barWidth)

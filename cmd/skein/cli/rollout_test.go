@@ -83,6 +83,32 @@ func TestRolloutWaitsForThePlannerToHearOfIt(t *testing.T) {
 	}
 }
 
+// An instance that knows half of the fleet does not end a rollout.
+func TestRolloutIsOverWhenEveryEdgeSaysSo(t *testing.T) {
+	blue := func(edges int, connections uint64) part { return part{Edges: edges, Connections: connections} }
+	for name, c := range map[string]struct {
+		looks []part
+		want  bool
+	}{
+		"all are empty":        {[]part{blue(2, 9), blue(2, 0)}, true},
+		"at once":              {[]part{blue(2, 0)}, true},
+		"one is not heard":     {[]part{blue(2, 9), blue(1, 0)}, false},
+		"nobody is heard":      {[]part{blue(2, 9), blue(0, 0), blue(0, 0), blue(0, 0), blue(0, 0)}, false},
+		"for long":             {[]part{blue(2, 9), blue(0, 0), blue(0, 0), blue(0, 0), blue(0, 0), blue(0, 0)}, true},
+		"for long, not in row": {[]part{blue(2, 9), blue(0, 0), blue(0, 0), blue(0, 0), blue(2, 3), blue(1, 0), blue(1, 0)}, false},
+	} {
+		var tr tracker
+		got := false
+		for _, p := range c.looks {
+			tr.see(p, moment())
+			got = tr.emptied(p)
+		}
+		if got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestRateIsMeasured(t *testing.T) {
 	var tr tracker
 	at := moment()
@@ -130,7 +156,7 @@ func TestDrain(t *testing.T) {
 	}}
 	env := planned(t, f)
 	text := transcript(t, env,
-		[]string{"drain", "e1", "--interval=1ms"}, []string{"drain", "e1", "--interval=1ms", "-o", "json"}, []string{"drain", "gone"},
+		[]string{"drain", "e1", "--interval=1ms"}, []string{"drain", "e1", "--interval=1ms", "-o", "json"}, []string{"drain", "gone", "--interval=1ms"},
 		[]string{"drain", "e1", "--detach"}, []string{"drain", "e1", "--undo"}, []string{"drain", "e1", "--detach", "-o", "json"},
 	)
 	if f.ordered[0].GetDrain() != "e1" || f.ordered[4].GetUndrain() != "e1" {

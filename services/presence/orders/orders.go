@@ -58,9 +58,9 @@ func Compare(a, b *presencev1.Orders) int {
 	return cmp.Or(cmp.Compare(a.GetSeq(), b.GetSeq()), cmp.Compare(a.GetInstance(), b.GetInstance()))
 }
 
-// Check says what is wrong with orders that came from the network.
+// Check says what is wrong with orders that came from the network. None are right.
 func Check(o *presencev1.Orders) error {
-	if o == nil {
+	if proto.Size(o) == 0 {
 		return nil
 	}
 	if o.GetSeq() == 0 || o.GetSeq() > maxSeq {

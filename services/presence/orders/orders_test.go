@@ -159,6 +159,7 @@ func TestCheck(t *testing.T) {
 		want   string
 	}{
 		"none":             {nil, ""},
+		"empty":            {&presencev1.Orders{}, ""},
 		"good":             {good(func(*presencev1.Orders) {}), ""},
 		"no number":        {good(func(o *presencev1.Orders) { o.Seq = 0 }), "seq 0"},
 		"too large":        {good(func(o *presencev1.Orders) { o.Seq = math.MaxUint64 }), "seq"},
