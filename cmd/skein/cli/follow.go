@@ -108,8 +108,8 @@ func (p *progress) show(l look) {
 		var text strings.Builder
 		encoder := json.NewEncoder(&text)
 		encoder.SetEscapeHTML(false)
-		if encoder.Encode(l.view) != nil { // views are plain structs
-			return
+		if err := encoder.Encode(l.view); err != nil {
+			return // views are plain structs
 		}
 		line = strings.TrimSuffix(text.String(), "\n")
 	}

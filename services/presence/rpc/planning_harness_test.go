@@ -70,6 +70,20 @@ func (p *scripted) set(decide func(balance.Sample) balance.Decision) {
 	p.decide = decide
 }
 
+// ends lets the plan under way be over.
+func (p *scripted) ends(r *presencev1.Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.history, p.decide = []*presencev1.Record{r}, nil
+}
+
+// counts returns how many planners and steps there were so far.
+func (p *scripted) counts() (planners, steps int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.made, len(p.samples)
+}
+
 // last returns the sample of the last step.
 func (p *scripted) last() balance.Sample {
 	p.mu.Lock()

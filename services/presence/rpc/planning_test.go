@@ -32,15 +32,15 @@ func TestHintsWhileElected(t *testing.T) {
 		all[0].service.SetPlanner("p0")
 		time.Sleep(time.Second) // virtual time
 		hinted("another is elected", false)
-		steps := len(n.scripts["p1"].samples)
+		_, steps := n.scripts["p1"].counts()
 		time.Sleep(5 * time.Second) // virtual time
-		if got := len(n.scripts["p1"].samples); got != steps {
+		if _, got := n.scripts["p1"].counts(); got != steps {
 			t.Errorf("%d steps while another is elected", got-steps)
 		}
 		all[0].service.SetPlanner("p1")
 		time.Sleep(2 * balance.StepInterval) // virtual time
 		hinted("elected again", true)
-		if made := n.scripts["p1"].made; made != 2 {
+		if made, _ := n.scripts["p1"].counts(); made != 2 {
 			t.Errorf("%d planners for 2 terms", made)
 		}
 	})
@@ -61,7 +61,7 @@ func TestEachTermHasAPlannerOfItsOwn(t *testing.T) {
 			t.Error("the new planner has a status before its first step")
 		}
 		time.Sleep(time.Second) // virtual time
-		if made := n.scripts["p1"].made; made != 2 {
+		if made, _ := n.scripts["p1"].counts(); made != 2 {
 			t.Errorf("%d planners for 2 terms", made)
 		}
 	})
@@ -75,12 +75,14 @@ func TestHintThatDiffersGoesOutAtOnce(t *testing.T) {
 		e := newLife(t, sample("a", 1, 100))
 		e.reports(all[0])
 		all[0].service.SetPlanner("p1")
-		weight := uint32(1)
-		n.scripts["p1"].set(func(s balance.Sample) balance.Decision {
-			return balance.Decision{Hints: map[string]*presencev1.Hint{"a": {Weight: weight}, "b": {Weight: 1}}}
-		})
+		weigh := func(weight uint32) {
+			n.scripts["p1"].set(func(balance.Sample) balance.Decision {
+				return balance.Decision{Hints: map[string]*presencev1.Hint{"a": {Weight: weight}, "b": {Weight: 1}}}
+			})
+		}
+		weigh(1)
 		time.Sleep(5 * time.Second) // virtual time
-		weight = 7
+		weigh(7)
 		for n.scripts["p1"].last().At.Before(time.Now()) {
 			time.Sleep(time.Millisecond) // virtual time
 			synctest.Wait()

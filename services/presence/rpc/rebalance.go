@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
+	"github.com/skein-mesh/skein/pkg/pump"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
-	"github.com/skein-mesh/skein/services/presence/load"
 	"github.com/skein-mesh/skein/services/presence/orders"
 )
 
@@ -119,9 +119,11 @@ func (s rebalance) elected(local bool) (presencev1.RebalanceServiceClient, error
 	return presencev1.NewRebalanceServiceClient(conn), nil
 }
 
-// orderWait bounds how long an order waits for the edges to take it: they are
-// told at once and report each second.
-const orderWait = load.Lease
+// How long an order is watched. Edges are told at once, and report each second.
+const (
+	orderKeep   = 2 * pump.BeatInterval // until all edges should keep it
+	orderSettle = 2 * pump.BeatInterval // then until what another instance took before it heard of that has come back
+)
 
 var (
 	errNoEdge = status.Error(codes.Unavailable,
@@ -130,8 +132,8 @@ var (
 )
 
 // Order implements [presencev1.RebalanceServiceServer]. It waits until the edges
-// keep the order: until then an order that another instance took at the same time
-// may replace it.
+// keep the order, and while there are other instances until none of them can have
+// taken another one without knowing.
 func (s rebalance) Order(ctx context.Context, req *presencev1.OrderRequest) (*presencev1.OrderResponse, error) {
 	ctx, end := s.life(ctx)
 	defer end()
@@ -139,9 +141,10 @@ func (s rebalance) Order(ctx context.Context, req *presencev1.OrderRequest) (*pr
 	if err != nil {
 		return nil, refusal(err)
 	}
-	wait := time.NewTimer(orderWait)
-	defer wait.Stop()
-	for {
+	keep := time.NewTimer(orderKeep)
+	defer keep.Stop()
+	var settled <-chan time.Time
+	for waited := false; ; {
 		edges, _, changed := s.board.read()
 		if latest := s.board.latest(); orders.Compare(latest, given) > 0 {
 			if !orders.Holds(req, latest) {
@@ -151,17 +154,22 @@ func (s rebalance) Order(ctx context.Context, req *presencev1.OrderRequest) (*pr
 			given = latest
 		}
 		kept := orders.Kept(given, edges)
-		if kept == len(edges) {
+		switch { // edges of an earlier version keep nothing
+		case kept < len(edges) && !waited:
+		case kept == 0 && len(edges) > 0:
+			return nil, errNotKept
+		case len(s.peers.ready()) <= 1:
 			return &presencev1.OrderResponse{Orders: given}, nil
+		case settled == nil:
+			settled = time.After(orderSettle)
 		}
 		select {
 		case <-ctx.Done():
 			return nil, ending(ctx, context.Cause(ctx))
-		case <-wait.C:
-			if kept == 0 {
-				return nil, errNotKept
-			}
-			return &presencev1.OrderResponse{Orders: given}, nil // the others are told again with each answer
+		case <-keep.C:
+			waited = true
+		case <-settled:
+			return &presencev1.OrderResponse{Orders: given}, nil
 		case <-changed:
 		}
 	}
