@@ -118,9 +118,10 @@ func (a *app) watchRollout(ctx context.Context, c fleetClient, t *tracker) (look
 type rolledView struct {
 	rolloutView
 
-	Moved   uint64   `json:"moved"` // since the first look
-	There   uint64   `json:"there"` // connections of the new group
-	Left    uint64   `json:"left"`  // of the old one
+	Moved   uint64   `json:"moved"`  // since the first look
+	There   uint64   `json:"there"`  // connections of the new group
+	Left    uint64   `json:"left"`   // of the old one
+	OnWay   uint64   `json:"on_way"` // fewer than at most: who was moved and is not back yet
 	PerSec  float64  `json:"moves_per_second"`
 	Seconds *float64 `json:"seconds_left"` // null if nobody moves
 	Gates   []string `json:"gates"`
@@ -133,7 +134,8 @@ type tracker struct {
 	first, last *part               // of the group that is emptied
 	at          time.Time
 	rate        float64
-	empty       int // looks in a row that showed nobody there
+	total       uint64 // most connections that both groups had in one look
+	empty       int    // looks in a row that showed nobody there
 }
 
 // look looks at a rollout.
@@ -150,6 +152,8 @@ func (t *tracker) look(edges []*presencev1.Edge, s *presencev1.Status, now time.
 	}
 	t.see(from, now)
 	view := rolledView{rolloutView: *r, There: to.Connections, Left: from.Connections, PerSec: t.rate, Gates: []string{}}
+	t.total = max(t.total, from.Connections+to.Connections)
+	view.OnWay = t.total - from.Connections - to.Connections
 	if from.Moved > t.first.Moved {
 		view.Moved = from.Moved - t.first.Moved
 	}
@@ -193,9 +197,9 @@ const barWidth = 20
 // line is the progress bar of a rollout and what belongs to it.
 func (v rolledView) line() string {
 	if v.Left == 0 {
-		return fmt.Sprintf("%s has all %s, %s none. Take it back with: skein rollout abort", v.To, countedUp(v.There, "connection"), v.From)
+		return fmt.Sprintf("%s has no connections left, %s has %d. Take it back with: skein rollout abort", v.From, v.To, v.There)
 	}
-	share := float64(v.There) / float64(v.There+v.Left)
+	share := float64(v.There+v.OnWay) / float64(v.There+v.OnWay+v.Left)
 	filled := int(share * barWidth)
 	done := fmt.Sprintf("%d moved", v.Moved)
 	if v.Moved == 0 { // as far as this command has seen
