@@ -121,7 +121,7 @@ type rolledView struct {
 	Moved   uint64   `json:"moved"`  // since the first look
 	There   uint64   `json:"there"`  // connections of the new group
 	Left    uint64   `json:"left"`   // of the old one
-	OnWay   uint64   `json:"on_way"` // fewer than at most: who was moved and is not back yet
+	OnWay   uint64   `json:"on_way"` // who was moved and is not back yet, or gone
 	PerSec  float64  `json:"moves_per_second"`
 	Seconds *float64 `json:"seconds_left"` // null if nobody moves
 	Gates   []string `json:"gates"`

@@ -47,8 +47,7 @@ func newPlanning(b *board, newPlanner func() Planner, log *slog.Logger, m *metri
 	return &planning{board: b, newPlanner: newPlanner, log: log, metrics: m, stepped: make(chan struct{})}
 }
 
-// run steps until ctx ends. The first step comes an interval after the election
-// or the start, so that an instance that is new has heard of every edge by then.
+// run steps until ctx ends.
 func (p *planning) run(ctx context.Context) error {
 	tick := time.NewTicker(balance.StepInterval)
 	defer tick.Stop()
