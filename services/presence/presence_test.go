@@ -89,6 +89,41 @@ func TestLowestReadyInstancePlans(t *testing.T) {
 	})
 }
 
+// Who is elected hints, and answers for the other, which does not.
+func TestElectedInstancePlans(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		registry := cluster.NewRegistry()
+		a, b := start(t, registry, "presence-a"), start(t, registry, "presence-b")
+		defer b.stop()
+		for _, i := range []*instance{a, b} {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stream, err := presencev1.NewPresenceServiceClient(i.conn).Report(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			edge := &presencev1.Edge{Id: "e", Incarnation: 1, State: presencev1.EdgeState_EDGE_STATE_READY, Connections: 1, Weight: 100}
+			var answer *presencev1.ReportResponse
+			for range 8 {
+				if err := stream.Send(&presencev1.ReportRequest{Edge: edge}); err != nil {
+					t.Fatal(err)
+				}
+				if answer, err = stream.Recv(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second) // virtual time
+			}
+			if hints := answer.GetHint().GetWeight() == 100; hints != (i == a) || answer.GetElected() != "presence-a" {
+				t.Errorf("%s answered %v", answer.GetInstance(), answer)
+			}
+		}
+		a.stop()
+		if b.elected(t) != "presence-b" {
+			t.Error("nobody plans")
+		}
+	})
+}
+
 func TestStatesAreTold(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		registry := cluster.NewRegistry()
