@@ -37,6 +37,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/services/presence/balance"
 	"github.com/skein-mesh/skein/services/presence/elect"
+	"github.com/skein-mesh/skein/services/presence/kubernetes"
 	"github.com/skein-mesh/skein/services/presence/rpc"
 )
 
@@ -53,6 +54,7 @@ type Deps struct {
 type Presence struct {
 	deps    Deps
 	service *rpc.Service
+	costs   lifecycle.Component // of deleting the edges' pods; nil for none
 	server  *grpc.Server
 	serving atomic.Bool
 }
@@ -72,18 +74,26 @@ func New(cfg Config, deps Deps) (*Presence, error) {
 	if err != nil {
 		return nil, err
 	}
+	costs, err := kubernetes.New(cfg.Kubernetes, service.Fleet, deps.Telemetry.Log, deps.Telemetry.Meter)
+	if err != nil {
+		return nil, err
+	}
 	if deps.Joined == nil {
 		deps.Joined = func() bool { return true }
 	}
 	server := meshrpc.NewServer(deps.Telemetry, deps.Telemetry.Log)
 	service.Register(server)
-	return &Presence{deps: deps, service: service, server: server}, nil
+	return &Presence{deps: deps, service: service, costs: costs, server: server}, nil
 }
 
 // Run serves until ctx ends. Then it tells the fleet that it leaves, ends every
 // stream and stops; the membership must outlive it.
 func (p *Presence) Run(ctx context.Context) error {
-	return lifecycle.Run(ctx, lifecycle.Func(p.serve), p.service, lifecycle.Func(p.follow))
+	components := []lifecycle.Component{lifecycle.Func(p.serve), p.service, lifecycle.Func(p.follow)}
+	if p.costs != nil {
+		components = append(components, p.costs)
+	}
+	return lifecycle.Run(ctx, components...)
 }
 
 // Ready says why this instance should not be asked yet, or any more.

@@ -27,12 +27,18 @@ var layers = []struct {
 	{"services/edge/admit/", []string{"services/edge/handshake/", "services/edge/session/", "pkg/"}},
 	{"services/edge/callout/", []string{"services/edge/handshake/", "services/edge/session/", "pkg/", "proto/gen/"}},
 	{"services/edge/people/", []string{"services/edge/session/", "pkg/", "proto/gen/skein/presence/"}},
+	{"services/edge/hints/", []string{"proto/gen/skein/presence/"}},
+	{"services/edge/drain/", nil},
 	{"services/edge/uplink/", []string{"pkg/", "proto/gen/"}},
 	{"services/edge/report/", []string{"pkg/", "proto/gen/"}},
 	{"services/edge/", []string{"pkg/", "proto/gen/", "web/"}},
 
 	{"services/router/exchange/", []string{"pkg/ring/", "pkg/channel/", "proto/gen/skein/mesh/"}},
 	{"services/router/", []string{"pkg/", "proto/gen/"}},
+	{"services/presence/balance/simulate/", []string{"services/presence/balance/", "services/presence/load/", "proto/gen/skein/presence/"}},
+	{"services/presence/balance/", []string{"proto/gen/skein/presence/"}},
+	{"services/presence/elect/", []string{"pkg/cluster/"}},
+	{"services/presence/orders/", []string{"pkg/cluster/", "proto/gen/skein/presence/"}},
 	{"services/presence/", []string{"pkg/", "proto/gen/"}},
 
 	{"pkg/bubble/", nil},
@@ -84,7 +90,8 @@ func TestPackagesImportDownwardsOnly(t *testing.T) {
 // virtual time. Their tests may do what they like.
 var pure = []string{
 	"pkg/channel/", "pkg/grant/", "pkg/namespace/", "pkg/phx/", "pkg/queue/", "pkg/ring/", "pkg/wsframe/",
-	"services/edge/hub/", "services/edge/session/", "services/router/exchange/",
+	"services/edge/hints/", "services/edge/hub/", "services/edge/session/", "services/router/exchange/",
+	"services/presence/balance/", "services/presence/balance/simulate/", "services/presence/elect/", "services/presence/orders/",
 }
 
 func TestPurePackagesDoNoIO(t *testing.T) {
@@ -123,6 +130,8 @@ var heavy = []struct {
 	{"github.com/golang-jwt/", []string{"pkg/token/"}},
 	{"github.com/MicahParks/", []string{"pkg/token/"}},
 	{"github.com/klauspost/compress/", []string{"pkg/wsframe/"}},
+	{"gonum.org/", []string{"cmd/skein/plot/"}},
+	{"k8s.io/", []string{"services/presence/kubernetes/"}},
 }
 
 func TestHeavyDependenciesHaveOneImporter(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,12 +46,9 @@ func (c *fleet) connect(e *edgeNode) *client {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	fmt.Fprintf(raw, "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: skein\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
-	read := bufio.NewReader(raw)
-	resp, err := http.ReadResponse(read, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		c.t.Fatalf("upgrade: %v, %v", resp, err)
+	read, err := upgrade(raw)
+	if err != nil {
+		c.t.Fatal(err)
 	}
 	cl := &client{
 		t: c.t, conn: raw, read: read, done: make(chan struct{}),

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/services/edge"
 	"github.com/skein-mesh/skein/services/presence"
+	"github.com/skein-mesh/skein/services/presence/balance"
 	"github.com/skein-mesh/skein/services/router"
 )
 
@@ -74,13 +76,19 @@ func (n *network) dialer(host string) func(string) (*grpc.ClientConn, error) {
 
 // fleet is every process of one test.
 type fleet struct {
-	t       *testing.T
-	network *network
-	gossip  *clustertest.Network
-	started int
-	routers []*routerNode
-	edges   []*edgeNode
-	clients []*client
+	t        *testing.T
+	network  *network
+	gossip   *clustertest.Network
+	started  int
+	hosts    int              // of edges so far
+	delay    time.Duration    // from SIGTERM to the first socket that an edge closes
+	planning balance.Settings // of presence instances
+	routers  []*routerNode
+	clients  []*client
+
+	mu       sync.Mutex // guards the fields below, for those that are not the test
+	edges    []*edgeNode
+	presence []*presenceNode
 }
 
 // process is one node of the fleet.
@@ -102,13 +110,25 @@ type routerNode struct {
 type edgeNode struct {
 	process
 	*edge.Edge
-	clients string
+	id      string
+	clients string // address
+	agent   string // address
+}
+
+type presenceNode struct {
+	process
+	id     string
+	grpc   string // address
+	gossip *clustertest.Transport
 }
 
 // size of a fleet.
 type size struct {
 	edges, routers, presence int
 	seed                     uint64 // of latencies and losses
+
+	planning *balance.Settings // of presence instances; nil for the defaults
+	delay    time.Duration     // from SIGTERM to the first socket that an edge closes
 }
 
 // run starts a fleet in a bubble, waits until it is ready and runs f. Whatever
@@ -118,7 +138,11 @@ func run(t *testing.T, s size, f func(*fleet)) {
 	bubble.Test(t, func(t *testing.T) {
 		c := &fleet{
 			t: t, network: newNetwork(s.seed),
-			gossip: clustertest.NewNetwork(clustertest.Options{Loss: 0.02, Delay: time.Millisecond, Seed: s.seed}),
+			planning: balance.Default(),
+			gossip:   clustertest.NewNetwork(clustertest.Options{Loss: 0.02, Delay: time.Millisecond, Seed: s.seed}),
+		}
+		if c.delay = s.delay; s.planning != nil {
+			c.planning = *s.planning
 		}
 		defer time.Sleep(time.Minute) // virtual time: serf does not wait for its goroutines
 		defer c.network.end()
@@ -164,6 +188,9 @@ func (c *fleet) stop() {
 	}
 	for _, e := range c.edges {
 		e.end(c.t)
+	}
+	for _, p := range c.presence {
+		p.end(c.t)
 	}
 	for _, r := range slices.Backward(c.routers) {
 		r.end(c.t)
@@ -217,31 +244,20 @@ func (c *fleet) addRouter(id string) *routerNode {
 	return node
 }
 
-func (c *fleet) addPresence() {
+func (c *fleet) addPresence() *presenceNode {
 	c.t.Helper()
-	m, host, address := c.membership("p"+fmt.Sprint(c.started), cluster.RolePresence, 6000)
-	p, err := presence.New(presence.Default(), presence.Deps{Listener: c.network.listen(address), Membership: m, Joined: m.Joined, Telemetry: telemetry.Nop()})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	running := c.start(host.Host(), m, p)
-	c.t.Cleanup(func() { running.end(c.t) })
-}
-
-func (c *fleet) addEdge(id string) *edgeNode {
-	c.t.Helper()
-	host := fmt.Sprintf("10.1.0.%d", len(c.edges)+1)
-	cfg := edge.Default()
-	cfg.ID, cfg.Delay, cfg.Routers = id, 0, []string{seedName}
-	address := host + ":4000"
-	e, err := edge.New(cfg, edge.Deps{
-		Clients: c.network.listen(address), Dial: c.network.dialer(host), Usage: noUsage, Telemetry: telemetry.Nop(),
+	id := "p" + fmt.Sprint(c.started)
+	m, host, address := c.membership(id, cluster.RolePresence, 6000)
+	cfg := presence.Default()
+	cfg.Settings = c.planning
+	p, err := presence.New(cfg, presence.Deps{
+		Listener: c.network.listen(address), Membership: m, Joined: m.Joined, Dial: c.network.dialer(host.Host()), Telemetry: telemetry.Nop(),
 	})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	node := &edgeNode{process: c.start(host, e), Edge: e, clients: address}
-	c.edges = append(c.edges, node)
+	node := &presenceNode{process: c.start(host.Host(), m, p), id: id, grpc: address, gossip: host}
+	c.presence = append(c.presence, node)
 	return node
 }
 

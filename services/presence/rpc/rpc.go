@@ -96,6 +96,13 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 // this one, it plans until another is named.
 func (s *Service) SetPlanner(id string) { s.board.setPlanner(id) }
 
+// Fleet returns the edges as they report now, which must not be changed, and
+// whether this instance plans for them.
+func (s *Service) Fleet() (edges []*presencev1.Edge, elected bool) {
+	edges, planner, _ := s.board.read()
+	return edges, planner == s.board.self
+}
+
 // MembersChanged says that the members are others than before: who owns which
 // topic may have changed.
 func (s *Service) MembersChanged() { s.peers.membersChanged() }
