@@ -52,6 +52,7 @@ type Sockets struct {
 	Writer        string        `conf:"writer" usage:"how the epoll engine writes: auto for io_uring where kernel and container allow it, write for write(2), or uring to be warned when it has to be write(2)"`
 	Loops         int           `conf:"loops" usage:"epoll loops; 0 for one for each two processors"`
 
+	ProxyProtocol
 	admit.Slowness
 	HandlerCalls     int           `conf:"handler-calls" usage:"most calls to the handler of one namespace under way from this edge"`
 	HandlerWaitBytes int           `conf:"handler-wait-bytes" usage:"most bytes of calls to the handler of one namespace that wait for their turn; more are refused"`
@@ -103,6 +104,7 @@ func Default() Config {
 			MaxUnanswered:    sessions.Unanswered,
 			Handshake:        limits.Handshake,
 			ConnectInfo:      callout.Parts(),
+			ProxyProtocol:    ProxyProtocol{From: []string{"127.0.0.0/8", "::1/128"}},
 			Slowness:         admit.DefaultSlowness(),
 			Engine:           string(socket.Auto),
 			Writer:           string(socket.AutoWriter),
@@ -186,6 +188,7 @@ func (s Sockets) validate(check func(ok bool, format string, args ...any)) {
 	check(s.JoinRefusal >= 0, "join-refusal-delay: must not be negative, got %s", s.JoinRefusal)
 	check(s.TokenGrace >= 0, "token-grace: must not be negative, got %s", s.TokenGrace)
 	check(s.PresenceInterval > 0, "presence-interval: must be positive, got %s", s.PresenceInterval)
+	s.ProxyProtocol.validate(check)
 	check(s.Loops >= 0, "loops: must not be negative, got %d", s.Loops)
 	switch socket.Engine(s.Engine) {
 	case socket.Auto, socket.Portable:

@@ -95,8 +95,13 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 		e.places = append(e.places, p)
 		mounts = append(mounts, p.sockets())
 	}
+	balancers, err := cfg.balancers()
+	if err != nil {
+		return nil, err
+	}
 	e.sockets = socket.New(socket.Options{
 		Listener:  deps.Clients,
+		Balancers: balancers,
 		Mounts:    mounts,
 		Fallback:  e.pages(),
 		Addresses: e.addresses,

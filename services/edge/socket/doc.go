@@ -9,6 +9,14 @@
 // the serializer, subprotocols, how many sockets an address has. Who may connect,
 // and what handles the socket, is decided by [Mount.Admit].
 //
+// # Balancers
+//
+// With [Options.Balancers] every connection begins with a header of the PROXY
+// protocol, from which the address of the client is taken; what comes from
+// anywhere else, or without one, is refused. The header is read here and not by
+// the listener of its module: the epoll engine needs the connection itself, and
+// one slow header must not hold the others.
+//
 // # Engines
 //
 // On Linux a plain TCP socket leaves the package and Go's poller right after

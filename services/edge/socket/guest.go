@@ -12,6 +12,8 @@ import (
 type guest struct {
 	net.Conn
 
+	remote  net.Addr      // of the client, if a balancer told it; else nil
+	unread  []byte        // came with the balancer's header; owned by the reader
 	upgrade *upgrade      // set by the screening, read by the engine
 	busy    atomic.Bool   // a request is being answered
 	done    chan struct{} // closed when an engine has taken the connection over
@@ -20,6 +22,27 @@ type guest struct {
 	mu     sync.Mutex
 	corked bool // Write only collects
 	held   []byte
+}
+
+// RemoteAddr is the address of the client.
+func (g *guest) RemoteAddr() net.Addr {
+	if g.remote != nil {
+		return g.remote
+	}
+	return g.Conn.RemoteAddr()
+}
+
+// Read reads from the client, whatever the deadline, as long as there is
+// something that came with the balancer's header.
+func (g *guest) Read(p []byte) (int, error) {
+	if len(g.unread) == 0 {
+		return g.Conn.Read(p)
+	}
+	n := copy(p, g.unread)
+	if g.unread = g.unread[n:]; len(g.unread) == 0 {
+		g.unread = nil
+	}
+	return n, nil
 }
 
 // Close closes the connection.

@@ -198,7 +198,7 @@ func upgrade(t *testing.T, conn net.Conn, behind ...byte) *client {
 func upgradeBy(t *testing.T, conn net.Conn, hello string, behind ...byte) *client {
 	t.Helper()
 	_ = conn.SetDeadline(time.Now().Add(patience))
-	c := &client{Conn: conn, t: t, in: bufio.NewReader(conn)}
+	c := newClient(t, conn)
 	c.write(append([]byte(hello), behind...))
 	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {
@@ -221,6 +221,10 @@ func upgradeBy(t *testing.T, conn net.Conn, hello string, behind ...byte) *clien
 		t.Fatalf("compression is negotiated: %t", c.deflates)
 	}
 	return c
+}
+
+func newClient(t *testing.T, conn net.Conn) *client {
+	return &client{Conn: conn, t: t, in: bufio.NewReader(conn)}
 }
 
 func (c *client) write(b []byte) {

@@ -57,7 +57,7 @@ func causeOf(code wsframe.Code) cause {
 	}
 }
 
-// refused says why a request got no socket. It is the closed set of the
+// refused says why a request, or a connection before its request, got no socket. It is the closed set of the
 // attribute "reason" of skein.socket.refusals.
 type refused uint8
 
@@ -68,12 +68,14 @@ const (
 	refusedSubprotocol                // none that the mount knows
 	refusedAddress                    // too many sockets of one address
 	refusedAdmission                  // origin, token, handler: see [Mount.Admit]
+	refusedPeer                       // not a balancer that may speak the PROXY protocol
+	refusedProxy                      // a balancer's header is missing, late, too long or malformed
 	refusals                          // how many there are
 )
 
 // String is the value of the metric's attribute.
 func (r refused) String() string {
-	return [...]string{"malformed", "draining", "version", "subprotocol", "address", "admission"}[r]
+	return [...]string{"malformed", "draining", "version", "subprotocol", "address", "admission", "peer", "proxy_header"}[r]
 }
 
 // Stats are what a server counted since it was made.
@@ -145,7 +147,7 @@ func (n *counters) register(meter metric.Meter) (metric.Registration, error) {
 	}{
 		{"skein.socket.opens", "{connection}", "Sockets that were opened", one(&n.opened), nil},
 		{"skein.socket.closes", "{connection}", "Sockets that ended, by reason", each(n.closed[:]), reasonOf[cause]},
-		{"skein.socket.refusals", "{request}", "Requests for a socket that were refused, by reason", each(n.refused[:]), reasonOf[refused]},
+		{"skein.socket.refusals", "{request}", "Requests for a socket, and connections without the header of a trusted balancer, that were refused, by reason", each(n.refused[:]), reasonOf[refused]},
 		{"skein.socket.frames.in", "{frame}", "Frames that clients sent", one(&n.framesIn), nil},
 		{"skein.socket.bytes.in", "By", "Bytes that clients sent after their handshake", one(&n.bytesIn), nil},
 		{"skein.socket.frames.out", "{frame}", "Frames written to clients", one(&n.framesOut), nil},

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,7 @@ type Limits struct {
 	HeadBytes   int           // request line and header (8 KiB)
 	BodyBytes   int           // the body of a request to the fallback handler (1 MiB)
 	SendBuffer  int           // the kernel's send buffer in bytes, as set with SO_SNDBUF (64 KiB)
-	Handshake   time.Duration // from accepting a connection to its complete request, and then for [Mount.Admit] (10 s)
+	Handshake   time.Duration // from accepting a connection to the header of its balancer, if there must be one, then to its complete request, and then for [Mount.Admit] (10 s)
 	CloseWait   time.Duration // for the client's half of the closing handshake, or for the answer to a request (5 s)
 }
 
@@ -60,10 +61,11 @@ const (
 // Options of a [Server]. Listener and Mounts are required.
 type Options struct {
 	Listener  net.Listener
-	Mounts    []Mount       // the first whose path matches counts
-	Fallback  http.Handler  // serves every other path; nil answers 404
-	Addresses *Addresses    // bounds the sockets of one address; nil for no bound
-	NextID    func() uint64 // ids of connections; nil counts from 1; called concurrently
+	Mounts    []Mount        // the first whose path matches counts
+	Fallback  http.Handler   // serves every other path; nil answers 404
+	Balancers []netip.Prefix // if there are any, every connection must come from one and begin with a header of the PROXY protocol; not for TLS, which would hide it
+	Addresses *Addresses     // bounds the sockets of one address; nil for no bound
+	NextID    func() uint64  // ids of connections; nil counts from 1; called concurrently
 	Limits    Limits
 	Engine    Engine
 	Writer    Writer

@@ -178,12 +178,18 @@ func temporary(err error) bool {
 }
 
 func (s *Server) receive(conn net.Conn) {
+	if len(s.opts.Balancers) > 0 && !s.opts.trusted(conn.RemoteAddr()) {
+		s.turnAway(conn, refusedPeer, errNotTrusted)
+		return
+	}
 	g := &guest{Conn: conn, done: make(chan struct{})}
 	s.mu.Lock()
 	s.guests[g] = struct{}{}
 	s.mu.Unlock()
 	s.serving.Go(func() {
-		_ = s.http.ServeConn(g) // the client's problem: it is gone, or got an answer
+		if s.introduce(g) {
+			_ = s.http.ServeConn(g) // the client's problem: it is gone, or got an answer
+		}
 		if !g.closed.Load() {
 			<-g.done
 		}
