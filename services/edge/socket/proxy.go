@@ -51,13 +51,13 @@ func (s *Server) introduce(g *guest) bool {
 	if len(s.opts.Balancers) == 0 {
 		return true
 	}
-	err := g.Conn.SetReadDeadline(time.Now().Add(s.opts.Limits.Handshake))
+	err := g.SetReadDeadline(time.Now().Add(s.opts.Limits.Handshake))
 	if err == nil {
 		err = g.readProxyHeader()
 	}
 	switch {
 	case err == nil:
-		err = g.Conn.SetReadDeadline(time.Time{}) // the HTTP server has its own
+		err = g.SetReadDeadline(time.Time{}) // the HTTP server has its own
 	case errors.Is(err, io.EOF): // nothing was asked for: a look whether the port is open
 		_ = g.Close()
 		return false
