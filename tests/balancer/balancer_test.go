@@ -68,7 +68,7 @@ func nginx(t *testing.T, file string, hosts []string, change ...string) *balance
 			t.Fatal(err)
 		}
 	}
-	b.Process = process.New(t, "nginx", installed(t, "nginx"), "", "-p", dir, "-c", dir+"/nginx.conf", "-g", "daemon off;").AsGroup()
+	b.Process = process.New(t, "nginx", installed(t, "nginx"), "", "-c", dir+"/nginx.conf", "-g", "daemon off;").AsGroup()
 	b.Launch(t)
 	b.awaitOpen(t)
 	return b
