@@ -27,12 +27,12 @@ tool() {
 # go_files: Go files that people write, tracked or new, NUL-separated.
 go_files() { git ls-files -z --cached --others --exclude-standard -- '*.go' ':!proto/gen'; }
 
-# apt_install COMMAND PACKAGE...: installs Debian packages unless the command is
-# there already.
+# apt_install COMMAND PACKAGE...: installs Debian packages unless the command, or
+# the file of that path, is there already.
 apt_install() {
   local command=$1
   shift
-  if command -v "$command" >/dev/null; then return; fi
+  if PATH=$PATH:/usr/sbin command -v "$command" >/dev/null || [ -e "$command" ]; then return; fi
   command -v apt-get >/dev/null || fail "$command is missing and there is no apt-get: install $* by hand"
   [ "$(id -u)" -eq 0 ] || fail "$command is missing: run 'apt-get install $*' as root, then try again"
   step "apt-get install $*"

@@ -43,10 +43,14 @@ func newHost() string {
 	return fmt.Sprintf("127.%d.%d.%d", 64+pid>>8&63, pid&255, 1+hosts.Add(1)%250)
 }
 
-// installed is the path of a program of the system.
+// installed is the path of a program of the system, which may be in a folder that
+// only root has in its PATH.
 func installed(t *testing.T, name string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
+	path, err := exec.LookPath("/usr/sbin/" + name)
+	if err != nil {
+		path, err = exec.LookPath(name)
+	}
 	if err != nil {
 		t.Fatalf("%v: run .ci/deps first", err)
 	}

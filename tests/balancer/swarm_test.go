@@ -65,13 +65,13 @@ func newSwarm(t *testing.T, address string, n int) *swarm {
 	s := &swarm{address: address, stop: stop, closes: map[int]int{}, problem: map[string]int{}}
 	t.Cleanup(s.end)
 	s.running.Go(func() { s.beat(ctx) })
-	s.grow(ctx, n)
+	s.grow(ctx, n, growth)
 	return s.settle(t, n)
 }
 
-// grow starts n more clients, [growth] in a second.
-func (s *swarm) grow(ctx context.Context, n int) {
-	tick := time.NewTicker(time.Second / growth)
+// grow starts n more clients, so many in a second. They end with ctx.
+func (s *swarm) grow(ctx context.Context, n, perSecond int) {
+	tick := time.NewTicker(time.Second / time.Duration(perSecond))
 	defer tick.Stop()
 	for range n {
 		s.mu.Lock()
