@@ -93,13 +93,19 @@ func start(t *testing.T, id, binary, admin string, args []string) *process.Proce
 // newEdge prepares an edge; [process.Process.Start] starts it.
 func (f *fleet) newEdge(t *testing.T) *edge {
 	t.Helper()
+	return f.newEdgeOf(t, process.Built(t, "skein-edge"))
+}
+
+// newEdgeOf prepares an edge of another program.
+func (f *fleet) newEdgeOf(t *testing.T, program string) *edge {
+	t.Helper()
 	e := &edge{host: newHost()}
 	id := fmt.Sprintf("edge-%d", len(f.edges)+1)
 	args := []string{
 		"--id", id, "--listen", e.host + ":" + clientPort, "--admin", e.host + ":" + adminPort, "--agent", e.host + ":" + agentPort,
 		"--routers", strings.Join(f.routers, ","),
 	}
-	e.Process = process.New(t, id, process.Built(t, "skein-edge"), e.host+":"+adminPort, append(args, f.edgeFlags...)...)
+	e.Process = process.New(t, id, program, e.host+":"+adminPort, append(args, f.edgeFlags...)...)
 	f.edges = append(f.edges, e)
 	return e
 }
