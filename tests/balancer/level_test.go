@@ -69,22 +69,25 @@ func (f *fleet) awaitLevel(t *testing.T, within time.Duration, n, clients int) {
 	})
 }
 
-// crowd is a fleet of 3 edges full of clients, and one that is not started.
+// crowd is a fleet of 3 edges full of clients, and edges that are not started.
 type crowd struct {
 	*fleet
 	*swarm
 
-	lb       *balancer
-	newcomer *edge
+	lb     *balancer
+	spares []*edge
 }
 
-func newCrowd(t *testing.T, p plan, clients int, start func(t *testing.T, hosts []string) *balancer) *crowd {
+func newCrowd(t *testing.T, p plan, clients, spares int, start func(t *testing.T, hosts []string) *balancer) *crowd {
 	t.Helper()
 	p.edgeFlags = append(p.edgeFlags, drainDelay)
 	f := p.start(t)
 	f.startEdges(t, 3)
-	newcomer := f.newEdge(t)
-	c := &crowd{fleet: f, newcomer: newcomer, lb: start(t, f.hosts())}
+	c := &crowd{fleet: f}
+	for range spares {
+		c.spares = append(c.spares, f.newEdge(t))
+	}
+	c.lb = start(t, f.hosts())
 	if c.lb.stats != "" {
 		c.lb.awaitWeights(t, "100", "100", "100")
 	}
@@ -101,10 +104,10 @@ func behindHAProxy(t *testing.T, hosts []string) *balancer {
 // TestNewcomerIsLevelled: 3 edges with 3,000 clients get a fourth.
 func TestNewcomerIsLevelled(t *testing.T) {
 	const clients = 3000
-	c := newCrowd(t, plan{presenceFlags: levelling()}, clients, behindHAProxy)
+	c := newCrowd(t, plan{presenceFlags: levelling()}, clients, 1, behindHAProxy)
 	least := clients / 4 // what the newcomer lacks
 	begin := time.Now()
-	c.newcomer.Start(t)
+	c.spares[0].Start(t)
 	c.awaitLevel(t, levelTime, 4, clients)
 	took := time.Since(begin).Round(time.Second)
 	c.awaitNoPlan(t)
@@ -162,12 +165,12 @@ func (c *crowd) reports(t *testing.T) int64 {
 // be an end; it must be told, and lose nobody.
 func TestRoundRobinIsFoundOut(t *testing.T) {
 	const clients = 600
-	c := newCrowd(t, plan{presenceFlags: levelling()}, clients, func(t *testing.T, hosts []string) *balancer {
+	c := newCrowd(t, plan{presenceFlags: levelling()}, clients, 1, func(t *testing.T, hosts []string) *balancer {
 		t.Helper()
 		return nginx(t, "http.conf", hosts, "        least_conn; ", "        # least_conn; ")
 	})
 	begin := time.Now()
-	c.newcomer.Start(t)
+	c.spares[0].Start(t)
 	var warnings []string
 	process.Eventually(t, patience, "the planner has begun, and says that hints are ignored", func() bool {
 		s := c.status(t)
