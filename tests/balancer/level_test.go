@@ -19,12 +19,12 @@ const (
 	mostMoves   = 1.10 // of the least that is possible
 )
 
-// levelling makes plans last no longer than their rate says: so that it counts.
-// 60 arrivals in a second are what a test can tell from a slow machine.
+// arrivals is how many connections an edge may have to take in a second.
 const arrivals = 60
 
-func levelling(more ...string) []string {
-	return append(more, fmt.Sprintf("--max-arrivals-per-second=%d", arrivals), "--move-budget=1s", "--steer-wait=3s")
+// levelling makes plans last no longer than that rate says, so that it counts.
+func levelling(rate int) []string {
+	return []string{fmt.Sprintf("--max-arrivals-per-second=%d", rate), "--move-budget=1s", "--steer-wait=3s"}
 }
 
 // status asks the first presence instance that answers what the planner does;
@@ -104,7 +104,7 @@ func behindHAProxy(t *testing.T, hosts []string) *balancer {
 // TestNewcomerIsLevelled: 3 edges with 3,000 clients get a fourth.
 func TestNewcomerIsLevelled(t *testing.T) {
 	const clients = 3000
-	c := newCrowd(t, plan{presenceFlags: levelling()}, clients, 1, behindHAProxy)
+	c := newCrowd(t, plan{presenceFlags: levelling(arrivals)}, clients, 1, behindHAProxy)
 	least := clients / 4 // what the newcomer lacks
 	begin := time.Now()
 	c.spares[0].Start(t)
@@ -165,7 +165,7 @@ func (c *crowd) reports(t *testing.T) int64 {
 // be an end; it must be told, and lose nobody.
 func TestRoundRobinIsFoundOut(t *testing.T) {
 	const clients = 600
-	c := newCrowd(t, plan{presenceFlags: levelling()}, clients, 1, func(t *testing.T, hosts []string) *balancer {
+	c := newCrowd(t, plan{presenceFlags: levelling(4*arrivals)}, clients, 1, func(t *testing.T, hosts []string) *balancer {
 		t.Helper()
 		return nginx(t, "http.conf", hosts, "        least_conn; ", "        # least_conn; ")
 	})

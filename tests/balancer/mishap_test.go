@@ -14,7 +14,7 @@ import (
 // killed, and HAProxy is reloaded; while they move to another, an edge is killed.
 func TestMishapsMidPlan(t *testing.T) {
 	const clients = 2400
-	c := newCrowd(t, plan{presence: 2, presenceFlags: levelling()}, clients, 2, behindHAProxy)
+	c := newCrowd(t, plan{presence: 2, presenceFlags: levelling(arrivals)}, clients, 2, behindHAProxy)
 	begin := time.Now()
 	first, second := c.spares[0], c.spares[1]
 
@@ -68,6 +68,7 @@ func (c *crowd) loseOne(t *testing.T, next *edge, clients int) {
 	if moves > clients/2 {
 		t.Errorf("%d moves after an edge was killed", moves)
 	}
+	c.nobodyRefused(t)
 	c.stays(t, clients)
 }
 

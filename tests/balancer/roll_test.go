@@ -35,7 +35,7 @@ func nextVersion(t *testing.T) string {
 func TestRollingUpdate(t *testing.T) {
 	const clients, edges = 1500, 3
 	program := nextVersion(t)
-	f := plan{presenceFlags: levelling(), edgeFlags: []string{"--drain-delay=4s"}}.start(t)
+	f := plan{presenceFlags: levelling(arrivals), edgeFlags: []string{"--drain-delay=4s"}}.start(t)
 	f.startEdges(t, edges)
 	for range edges {
 		f.newEdgeOf(t, program)
