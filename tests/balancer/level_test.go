@@ -165,7 +165,7 @@ func (c *crowd) reports(t *testing.T) int64 {
 // be an end; it must be told, and lose nobody.
 func TestRoundRobinIsFoundOut(t *testing.T) {
 	const clients = 600
-	c := newCrowd(t, plan{presenceFlags: levelling(4*arrivals)}, clients, 1, func(t *testing.T, hosts []string) *balancer {
+	c := newCrowd(t, plan{presenceFlags: levelling(4 * arrivals)}, clients, 1, func(t *testing.T, hosts []string) *balancer {
 		t.Helper()
 		return nginx(t, "http.conf", hosts, "        least_conn; ", "        # least_conn; ")
 	})
