@@ -130,6 +130,7 @@ var heavy = []struct {
 	{"github.com/golang-jwt/", []string{"pkg/token/"}},
 	{"github.com/MicahParks/", []string{"pkg/token/"}},
 	{"github.com/klauspost/compress/", []string{"pkg/wsframe/"}},
+	{"github.com/pires/go-proxyproto/", []string{"services/edge/socket/"}},
 	{"gonum.org/", []string{"cmd/skein/plot/"}},
 	{"k8s.io/", []string{"services/presence/kubernetes/"}},
 }
