@@ -80,6 +80,9 @@ func (e *Edge) refuse(on bool) {
 	}
 }
 
+// shut makes the edge listen to no clients any more.
+func (e *Edge) shut() { e.sockets.Shut() }
+
 // count is the number of connections over all transports, also of those that are
 // closing.
 func (e *Edge) count() int { return e.sum(e.sockets.Count(), (*longpoll.Server).Count) }

@@ -145,7 +145,7 @@ func (e *Edge) newParts() error {
 		return err
 	}
 	e.drain, err = drain.New(cfg.draining(), drain.Deps{
-		Conns: e.conns, Open: e.open, Left: e.count, Refuse: e.refuse,
+		Conns: e.conns, Open: e.open, Left: e.count, Refuse: e.refuse, Shut: e.shut,
 		Goal: e.goal, Changed: e.reporter.Changed, Log: tel.Log, Meter: tel.Meter,
 	})
 	return errors.Join(err, e.observe(tel.Meter))

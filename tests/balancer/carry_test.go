@@ -100,7 +100,7 @@ func carries(t *testing.T, b *backend, w way, lb *balancer) {
 		if err != nil || c == nil {
 			t.Fatalf("connect: %d, %v", answer.Status, err)
 		}
-		defer func() { _ = c.Close() }()
+		t.Cleanup(func() { _ = c.Close() })
 		told(t, <-b.came, w, c.LocalAddr())
 		join(t, c)
 		talkers = append(talkers, c)

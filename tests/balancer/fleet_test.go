@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -162,12 +161,4 @@ func (f *fleet) awaitConnections(t *testing.T, n int) {
 	process.Eventually(t, patience, fmt.Sprintf("%d connections are known", n), func() bool {
 		return f.look(t).GetConnections() == uint64(n)
 	})
-}
-
-// drain begins to stop an edge, and does not wait.
-func (e *edge) drain(t *testing.T) {
-	t.Helper()
-	if err := e.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
 }

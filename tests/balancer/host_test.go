@@ -34,7 +34,8 @@ const (
 	agentPort  = "4002"
 )
 
-var hosts atomic.Int64 //nolint:gochecknoglobals // addresses are the system's, so they are counted once for all tests
+// hosts counts addresses once for all tests: they are the system's.
+var hosts atomic.Int64
 
 // newHost returns a loopback address that no other test uses, of this process or
 // of another that runs at the same time.

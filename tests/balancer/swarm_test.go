@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,10 +18,10 @@ import (
 	"github.com/skein-mesh/skein/tests/wsclient"
 )
 
-// The table of phoenix.js: how long after its n-th failure in a row it tries
-// again. There is no jitter.
+// The table of phoenix.js: how many milliseconds after its n-th failure in a row it
+// tries again. There is no jitter.
 var (
-	reconnectAfter = []time.Duration{10, 50, 100, 150, 200, 250, 500, 1000, 2000} //nolint:gochecknoglobals // a table, in ms
+	reconnectAfter = []int{10, 50, 100, 150, 200, 250, 500, 1000, 2000}
 	reconnectElse  = 5 * time.Second
 )
 
@@ -126,12 +127,8 @@ func (s *swarm) tally() tally {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := tally{connects: len(s.opened), closes: map[int]int{}, refused: slices.Clone(s.refused), problems: map[string]int{}}
-	for code, n := range s.closes {
-		t.closes[code] = n
-	}
-	for kind, n := range s.problem {
-		t.problems[kind] = n
-	}
+	maps.Copy(t.closes, s.closes)
+	maps.Copy(t.problems, s.problem)
 	return t
 }
 
@@ -232,7 +229,7 @@ func after(n int) time.Duration {
 	if n > len(reconnectAfter) {
 		return reconnectElse
 	}
-	return reconnectAfter[n-1] * time.Millisecond
+	return time.Duration(reconnectAfter[n-1]) * time.Millisecond
 }
 
 func wait(ctx context.Context, d time.Duration) bool {
@@ -257,8 +254,7 @@ func (c *client) stay(conn *wsclient.Conn) int {
 	for {
 		_, data, err := conn.Read()
 		if err != nil {
-			var end wsclient.ClosedError
-			if errors.As(err, &end) {
+			if end, closed := errors.AsType[wsclient.ClosedError](err); closed {
 				return end.Code
 			}
 			return 1006

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -154,7 +153,7 @@ func TestARollingRestartMovesEverybodyOnce(t *testing.T) {
 		}
 		last := c.edges[0]
 		if last.id != "e3" {
-			t.Fatal(fmt.Sprintf("%s is the last", last.id))
+			t.Fatalf("%s is the last", last.id)
 		}
 		last.end(t)
 		c.forgetEdge(last)

@@ -77,14 +77,14 @@ func (c *crowd) rejoins() int {
 
 // roam keeps one client connected until ctx ends.
 func (c *crowd) roam(ctx context.Context, i int) {
-	retries := []time.Duration{10, 50, 100, 150, 200, 250, 500, 1000, 2000} // phoenix.js, in milliseconds
+	retries := []int{10, 50, 100, 150, 200, 250, 500, 1000, 2000} // phoenix.js, in milliseconds
 	for tries := 0; ctx.Err() == nil; {
 		if c.visit(ctx, i) {
 			tries = 0
 		}
 		wait := 5000 * time.Millisecond
 		if tries < len(retries) {
-			wait = retries[tries] * time.Millisecond
+			wait = time.Duration(retries[tries]) * time.Millisecond
 		}
 		tries++
 		select {

@@ -70,6 +70,7 @@ type Deps struct {
 	Open    func() int                                            // how many are not closing
 	Left    func() int                                            // how many there are, also closing ones
 	Refuse  func(on bool)                                         // turns away who comes
+	Shut    func()                                                // makes balancers see that nobody listens any more
 	Goal    func(now time.Time) (movedUntil uint64, rate float64) // what hints want; rate 0 for nothing
 	Changed func()                                                // a drain has begun, or was taken back
 	Log     *slog.Logger
@@ -114,6 +115,7 @@ type Drain struct {
 	drain    uint64    // that the sweep belongs to
 	swept    time.Time // when that began to close connections
 	empty    bool      // it has ended
+	shut     bool      // nobody listens any more
 	noted    time.Time // when its progress was logged
 }
 
@@ -215,7 +217,7 @@ func (d *Drain) Run(ctx context.Context) error {
 // step does what is due and returns when to look again.
 func (d *Drain) step(now time.Time) time.Duration {
 	d.mu.Lock()
-	draining, since, drain := d.draining(), d.since, d.drains
+	draining, since, drain, stops := d.draining(), d.since, d.drains, d.causes[Stop]
 	d.mu.Unlock()
 	if d.sweep != nil && (!draining || d.drain != drain) { // taken back
 		d.sweep, d.empty = nil, false
@@ -223,7 +225,7 @@ func (d *Drain) step(now time.Time) time.Duration {
 	}
 	if draining {
 		d.drain = drain
-		return d.stepDrain(now, since)
+		return d.stepDrain(now, since, stops)
 	}
 	return min(d.stepMoves(now), d.stepRecycles(now))
 }
@@ -264,8 +266,8 @@ func (d *Drain) stepRecycles(now time.Time) time.Duration {
 	return d.recycles.step(now, math.MaxUint64, rate, func(l Look) bool { return l.Age > lifetime(l.ID, d.cfg.MaxLifetime) })
 }
 
-// stepDrain goes on with a drain that began at since.
-func (d *Drain) stepDrain(now, since time.Time) time.Duration {
+// stepDrain goes on with a drain that began at since; for good if the edge stops.
+func (d *Drain) stepDrain(now, since time.Time, stops bool) time.Duration {
 	switch {
 	case d.empty:
 		return forever
@@ -277,6 +279,10 @@ func (d *Drain) stepDrain(now, since time.Time) time.Duration {
 		d.sweep, d.swept, d.noted = d.sweepAll(now, d.cfg.Spread), now, now
 	case d.sweep.over() && d.deps.Open() > 0: // they came while it began
 		d.sweep = d.sweepAll(now, max(d.swept.Add(d.cfg.Spread).Sub(now), 0))
+	}
+	if stops && !d.shut {
+		d.shut = true
+		d.deps.Shut()
 	}
 	d.sweep.step(now, func(c Conn) { d.end(c, drained) })
 	left := d.deps.Left()

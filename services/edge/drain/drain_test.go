@@ -61,6 +61,29 @@ func TestFewAreDrainedSoon(t *testing.T) {
 	})
 }
 
+// A process that ends listens no more: a balancer without health checks must see
+// that nobody is there. A drain that can be taken back goes on listening.
+func TestOnlyWhoStopsShutsTheDoor(t *testing.T) {
+	inBubble(t, minute, func(t *testing.T, e *edge) {
+		e.add(100)
+		e.Set(Order, true)
+		wait(minute.Delay + time.Second)
+		if !e.refuses() || !e.listens() {
+			t.Errorf("ordered: refuses %t, listens %t", e.refuses(), e.listens())
+		}
+		e.Set(Order, false)
+		e.Set(Stop, true)
+		wait(minute.Delay - time.Second)
+		if !e.listens() {
+			t.Error("nobody listens before balancers have noticed")
+		}
+		wait(2 * time.Second)
+		if e.listens() {
+			t.Error("listens though the process ends")
+		}
+	})
+}
+
 // Who waits for an answer gets it, if it comes in time; and at the end there is
 // no burst.
 func TestBusyOnesAreLast(t *testing.T) {

@@ -58,6 +58,7 @@ type edge struct {
 	mu       sync.Mutex // guards the fields below
 	conns    []*conn
 	refusing bool
+	shut     bool
 	changes  int
 	until    uint64
 	rate     float64
@@ -68,7 +69,7 @@ func newEdge(t *testing.T, cfg Config) *edge {
 	e, tel := &edge{}, telemetry.Nop()
 	var err error
 	e.Drain, err = New(cfg, Deps{
-		Conns: e.all, Open: e.open, Left: e.left, Refuse: e.refuse, Goal: e.goal, Changed: e.changed, Log: tel.Log, Meter: tel.Meter,
+		Conns: e.all, Open: e.open, Left: e.left, Refuse: e.refuse, Shut: e.shutDown, Goal: e.goal, Changed: e.changed, Log: tel.Log, Meter: tel.Meter,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +94,19 @@ func inBubble(t *testing.T, cfg Config, test func(t *testing.T, e *edge)) {
 			t.Errorf("%d connections are left open", n)
 		}
 	})
+}
+
+func (e *edge) shutDown() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.shut = true
+}
+
+// listens reports whether clients may connect, if only to be refused.
+func (e *edge) listens() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.shut
 }
 
 func (e *edge) add(n int) []*conn {

@@ -51,6 +51,21 @@ func TestRefusesUntilTakenBack(t *testing.T) {
 	})
 }
 
+func TestWhoShutsKeepsItsSockets(t *testing.T) {
+	onEngines(t, func(t *testing.T, e mode) {
+		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer})
+		before := dial(t, s)
+		s.Shut()
+		s.Shut()
+		if conn, err := net.Dial("tcp", s.addr); err == nil {
+			_ = conn.Close()
+			t.Error("somebody listens")
+		}
+		before.text("a")
+		before.expect("a")
+	})
+}
+
 // A socket whose client has not answered our close is not open, but still there.
 func TestClosingSocketsAreNotOpen(t *testing.T) {
 	onConns(t, func(t *testing.T, e mode, dial dialer) {

@@ -31,9 +31,11 @@ type Server struct {
 
 	count    counters
 	refusing atomic.Bool
+	shut     atomic.Bool  // nobody is accepted any more
 	draining atomic.Bool  // for good: Run ends
 	delayed  atomic.Int64 // refusals whose answer waits
 
+	unlisten func() error           // closes the listener, once
 	native   func() (engine, error) // starts the epoll engine on first use
 	portable *portable
 	sockets  sync.WaitGroup // counts connections that engines hold
@@ -63,6 +65,7 @@ func New(opts Options) *Server {
 	for _, m := range opts.Mounts {
 		s.mounts = append(s.mounts, &mount{Mount: m.withDefaults(), server: s})
 	}
+	s.unlisten = sync.OnceValue(func() error { return s.opts.Listener.Close() })
 	s.portable = newPortable(s)
 	s.engines = []engine{s.portable}
 	s.native = sync.OnceValues(s.startNative)
@@ -79,6 +82,14 @@ func (s *Server) Open() int { return int(max(s.count.open.Load()-s.count.closing
 // come back on another connection, until it is taken back. Sockets that are open
 // stay so.
 func (s *Server) Refuse(on bool) { s.refusing.Store(on) }
+
+// Shut makes the server accept nobody any more, for good: who connects is refused
+// by the kernel, which every balancer takes for a reason to try another server.
+// What is connected stays so. Run goes on until its context ends.
+func (s *Server) Shut() {
+	s.shut.Store(true)
+	_ = s.unlisten() // Run reports it
+}
 
 // leaving reports whether nobody may come.
 func (s *Server) leaving() bool { return s.refusing.Load() || s.draining.Load() }
@@ -126,11 +137,14 @@ func (s *Server) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		s.draining.Store(true)
-		err = s.opts.Listener.Close()
+		err = s.unlisten()
 		err = errors.Join(err, <-accepting)
 	case err = <-accepting:
+		if s.shut.Load() {
+			<-ctx.Done()
+		}
 		s.draining.Store(true)
-		err = errors.Join(err, s.opts.Listener.Close())
+		err = errors.Join(err, s.unlisten())
 	}
 	end()
 	s.drain()
@@ -147,7 +161,7 @@ func (s *Server) accept(ctx context.Context) error {
 		case err == nil:
 			pause = 0
 			s.receive(conn)
-		case s.draining.Load():
+		case s.draining.Load() || s.shut.Load():
 			return nil
 		case temporary(err):
 			if pause == 0 {
