@@ -38,6 +38,8 @@ func TestRefusesUntilTakenBack(t *testing.T) {
 	onEngines(t, func(t *testing.T, e mode) {
 		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		before := dial(t, s)
+		before.text("it is there")
+		before.expect("it is there")
 		s.Refuse(true)
 		if code, closes := status(t, s, hello); code != http.StatusServiceUnavailable || !closes {
 			t.Errorf("status %d, closes %t", code, closes)
@@ -55,6 +57,8 @@ func TestWhoShutsKeepsItsSockets(t *testing.T) {
 	onEngines(t, func(t *testing.T, e mode) {
 		s := start(t, socket.Options{Engine: e.engine, Writer: e.writer})
 		before := dial(t, s)
+		before.text("it is there")
+		before.expect("it is there")
 		s.Shut()
 		s.Shut()
 		if conn, err := net.Dial("tcp", s.addr); err == nil {
