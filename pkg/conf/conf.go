@@ -13,7 +13,9 @@
 // or frame below limits). A field tagged secret:"true" is never printed.
 //
 // Fields may be strings, booleans, whole numbers, float64, [time.Duration],
-// []string, or implement [encoding.TextUnmarshaler].
+// []string, or implement [encoding.TextUnmarshaler]. The items of a list stand
+// between commas; a type of its own over []string may cut them otherwise by a
+// method Split(text string) []string.
 //
 // A field may also be a table: a slice of structs with such fields. In the file
 // it is a list of mappings, in its flag and variable the same list as YAML or

@@ -96,11 +96,11 @@ func (o *option) Type() string {
 	if o.isTable() {
 		return "table"
 	}
-	switch o.field.Interface().(type) {
-	case time.Duration:
-		return "duration"
-	case []string:
+	if o.isList() {
 		return "list"
+	}
+	if _, ok := reflect.TypeAssert[time.Duration](o.field); ok {
+		return "duration"
 	}
 	switch o.field.Kind() { //nolint:exhaustive // the rest is text
 	case reflect.Bool:
@@ -123,7 +123,7 @@ func (o *option) parse(text string) (reflect.Value, error) {
 func (o *option) convert(values []string) (reflect.Value, error) {
 	fresh := reflect.New(o.field.Type()).Elem()
 	if fresh.Kind() == reflect.Slice {
-		fresh.Set(reflect.ValueOf(splitList(values)))
+		fresh.Set(reflect.ValueOf(splitList(values, splitter(fresh))))
 		return fresh, nil
 	}
 	if len(values) != 1 {
@@ -132,10 +132,18 @@ func (o *option) convert(values []string) (reflect.Value, error) {
 	return fresh, parseInto(fresh, values[0])
 }
 
-func splitList(values []string) []string {
+// splitter is how the texts of a list are cut into its items.
+func splitter(list reflect.Value) func(text string) []string {
+	if own, ok := reflect.TypeAssert[interface{ Split(text string) []string }](list); ok {
+		return own.Split
+	}
+	return func(text string) []string { return strings.Split(text, ",") }
+}
+
+func splitList(values []string, split func(text string) []string) []string {
 	list := []string{}
 	for _, v := range values {
-		for item := range strings.SplitSeq(v, ",") {
+		for _, item := range split(v) {
 			if item = strings.TrimSpace(item); item != "" {
 				list = append(list, item)
 			}
@@ -187,9 +195,19 @@ func explain(err error, text, want string) error {
 	return fmt.Errorf("%q is not %s", text, want)
 }
 
+// isList reports whether the option is a list of texts.
+func (o *option) isList() bool {
+	t := o.field.Type()
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String
+}
+
 // values is the field as text, one item of a list each.
 func (o *option) values() []string {
-	if list, ok := reflect.TypeAssert[[]string](o.field); ok {
+	if o.isList() {
+		list := make([]string, o.field.Len())
+		for i := range list {
+			list[i] = o.field.Index(i).String()
+		}
 		return list
 	}
 	if m, ok := reflect.TypeAssert[encoding.TextMarshaler](o.field); ok {
