@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
+	"github.com/skein-mesh/skein/pkg/cluster/seeds"
 	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/pkg/token"
@@ -21,13 +22,14 @@ import (
 
 // Config of an edge.
 type Config struct {
-	ID          string   `conf:"id" usage:"name of this edge, unique in the fleet; empty takes the host's name and a random suffix"`
-	Listen      string   `conf:"listen" usage:"host:port where clients connect; $PORT decides the port if nothing else does"`
-	Admin       string   `conf:"admin" usage:"host:port of /healthz, /readyz, /metrics and /debug/pprof; empty for none"`
-	Agent       string   `conf:"agent" usage:"host:port of HAProxy's agent-check; empty for none"`
-	Routers     []string `conf:"routers" usage:"host:port of some routers to begin with; they tell of all others"`
-	UplinkBytes int      `conf:"uplink-bytes" usage:"most bytes of publishes that may wait for one router"`
-	Demo        bool     `conf:"demo" usage:"serve the demo page at /"`
+	ID                string        `conf:"id" usage:"name of this edge, unique in the fleet; empty takes the host's name and a random suffix"`
+	Listen            string        `conf:"listen" usage:"host:port where clients connect; $PORT decides the port if nothing else does"`
+	Admin             string        `conf:"admin" usage:"host:port of /healthz, /readyz, /metrics and /debug/pprof; empty for none"`
+	Agent             string        `conf:"agent" usage:"host:port of HAProxy's agent-check; empty for none"`
+	Routers           seeds.List    `conf:"routers" usage:"where some routers are found, which tell of all others: host:port,... or file:PATH, dns:NAME[:PORT], dns:_SERVICE._tcp.NAME, kubernetes:[NAMESPACE/]SELECTOR[:PORT] or exec:COMMAND ARGS"`
+	DiscoveryInterval time.Duration `conf:"discovery-interval" usage:"how often files, DNS, Kubernetes and commands are asked where routers are"`
+	UplinkBytes       int           `conf:"uplink-bytes" usage:"most bytes of publishes that may wait for one router"`
+	Demo              bool          `conf:"demo" usage:"serve the demo page at /"`
 
 	Sockets
 	namespace.Settings
@@ -78,17 +80,21 @@ type Draining struct {
 	Wait   time.Duration `conf:"drain-wait" usage:"how long a client may take to answer the closing of its socket"`
 }
 
+// routersPort is where routers serve gRPC unless a strategy says otherwise.
+const routersPort = 5000
+
 // Default works on one machine, beside a router with its defaults.
 func Default() Config {
 	limits, mount, sessions := socket.Defaults(), socket.DefaultMount(), session.DefaultLimits()
 	var admission admit.Config
 	admission.SetDefaults()
 	return Config{
-		Listen:      "127.0.0.1:4000",
-		Admin:       "127.0.0.1:4001",
-		Agent:       "127.0.0.1:4002",
-		Routers:     []string{"127.0.0.1:5000"},
-		UplinkBytes: 16 << 20,
+		Listen:            "127.0.0.1:4000",
+		Admin:             "127.0.0.1:4001",
+		Agent:             "127.0.0.1:4002",
+		Routers:           seeds.List{fmt.Sprintf("127.0.0.1:%d", routersPort)},
+		DiscoveryInterval: seeds.DefaultInterval,
+		UplinkBytes:       16 << 20,
 		Sockets: Sockets{
 			MountOptions: MountOptions{
 				Config:          admission,
@@ -144,9 +150,7 @@ func (c Config) Validate() error {
 	check(c.Group == "" || cluster.CheckID(c.Group) == nil, "group: %q must have up to %d letters, digits, '-', '.' and '_'", c.Group, cluster.MaxIDLen)
 	check(c.Capacity >= 1 && c.Capacity <= maxCapacity, "capacity: must be 1 to %d, got %d", maxCapacity, c.Capacity)
 	check(len(c.Routers) > 0, "routers: at least one is required")
-	for _, r := range c.Routers {
-		check(r != "", "routers: an address is empty")
-	}
+	errs = append(errs, c.Routers.Validate("routers", c.DiscoveryInterval))
 	check(c.UplinkBytes >= 1<<20, "uplink-bytes: must be at least %d, got %d", 1<<20, c.UplinkBytes)
 	c.validate(check)
 	asking := c.asking()

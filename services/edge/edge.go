@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
+	"github.com/skein-mesh/skein/pkg/cluster/seeds"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/pkg/ring"
@@ -39,6 +40,9 @@ type Deps struct {
 	Usage     func() (time.Duration, uint64, error)          // see [report.Process]
 	Memory    uint64                                         // see [report.MemoryLimit]; 0 if unknown
 	Telemetry *telemetry.Telemetry
+
+	// Seeds replaces Config.Routers, for a fleet without a network.
+	Seeds seeds.Strategy
 }
 
 // Edge is one edge. All methods may be called concurrently, Run once.
@@ -49,6 +53,7 @@ type Edge struct {
 	incarnation uint64
 	addresses   *socket.Addresses
 	refusals    *admit.Refusals
+	seeds       *seeds.Watcher
 	hub         *hub.Hub
 	uplink      *uplink.Uplink
 	callout     *callout.Callout
@@ -119,10 +124,13 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 // newParts makes what all mounts share.
 func (e *Edge) newParts() error {
 	tel, cfg := e.deps.Telemetry, e.cfg
-	e.uplink = uplink.New(uplink.Config{
-		ID: cfg.ID, Incarnation: e.incarnation, Version: version.Version, Seeds: cfg.Routers, QueueBytes: cfg.UplinkBytes,
-	}, uplink.Deps{Dial: e.deps.Dial, Calls: calls{e}, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer})
 	var err error
+	if e.seeds, err = e.watchSeeds(); err != nil {
+		return err
+	}
+	e.uplink = uplink.New(uplink.Config{
+		ID: cfg.ID, Incarnation: e.incarnation, Version: version.Version, QueueBytes: cfg.UplinkBytes,
+	}, uplink.Deps{Seeds: e.seeds.Addresses, Dial: e.deps.Dial, Calls: calls{e}, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer})
 	if e.hub, err = hub.New(e.uplink, cfg.ID, tel.Meter); err != nil {
 		return err
 	}
@@ -149,6 +157,20 @@ func (e *Edge) newParts() error {
 		Goal: e.goal, Changed: e.reporter.Changed, Log: tel.Log, Meter: tel.Meter,
 	})
 	return errors.Join(err, e.observe(tel.Meter))
+}
+
+// watchSeeds returns what finds the routers to begin with.
+func (e *Edge) watchSeeds() (*seeds.Watcher, error) {
+	sources, err := e.cfg.Routers.Sources("routers", routersPort)
+	if e.deps.Seeds != nil {
+		sources, err = []seeds.Source{{Name: "seeds", Strategy: e.deps.Seeds}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return seeds.Watch(sources, seeds.Options{
+		Interval: e.cfg.DiscoveryInterval, Log: e.deps.Telemetry.Log, Meter: e.deps.Telemetry.Meter,
+	})
 }
 
 // nextID is the id of a connection, unique over all transports, from 1.
@@ -193,6 +215,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		components = append(components, e.agent)
 	}
 	components = append(components,
+		e.seeds,
 		lifecycle.Func(func(ctx context.Context) error { return e.uplink.Run(ctx, e.hub) }),
 		e.hub,
 		e.tokens,

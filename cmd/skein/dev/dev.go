@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
+	"github.com/skein-mesh/skein/pkg/cluster/seeds"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/pkg/rpc"
@@ -75,7 +76,7 @@ func (c *Config) Validate() error {
 // stops.
 func (c *Config) edge() edge.Config {
 	e := edge.Default()
-	e.ID, e.Listen, e.Admin, e.Agent, e.Routers = edgeID, c.Listen, c.Admin, "", []string{routerID}
+	e.ID, e.Listen, e.Admin, e.Agent = edgeID, c.Listen, c.Admin, ""
 	e.Sockets, e.Settings, e.Config, e.Delay, e.Spread = c.Sockets, c.Settings, c.Config, 0, 0
 	return e
 }
@@ -133,7 +134,7 @@ func assemble(cfg *Config, tel *telemetry.Telemetry, n *network) (*edge.Edge, []
 		return nil, nil, err
 	}
 	e, err := edge.New(cfg.edge(), edge.Deps{
-		Clients: n.clients, Admin: n.admin, Dial: n.dial, Usage: usage, Telemetry: tel,
+		Clients: n.clients, Admin: n.admin, Dial: n.dial, Seeds: seeds.Static{routerID}, Usage: usage, Telemetry: tel,
 		Page: web.Handler(func() web.Info { return web.Info{Edge: edgeID, Version: version.Version} }),
 	})
 	if err != nil {

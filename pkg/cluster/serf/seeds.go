@@ -2,7 +2,6 @@ package serf
 
 import (
 	"context"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -10,10 +9,12 @@ import (
 	"time"
 
 	gossip "github.com/hashicorp/serf/serf"
+
+	"github.com/skein-mesh/skein/pkg/cluster/seeds"
 )
 
-// Seeds are tried each second while one of them is not a member, and resolved
-// anew now and then when all are: two halves of a fleet that forgot each other
+// Seeds are tried each second while one of them is not a member, at once when
+// they are found elsewhere, and now and then when all are: two halves of a fleet that forgot each other
 // meet again there. A seed that was restarted without seeds of its own is alone
 // until somebody does.
 const (
@@ -22,22 +23,45 @@ const (
 	resolveTimeout = 2 * time.Second
 )
 
-// seeds finds the addresses of the members to begin with.
-type seeds struct {
-	list    []string
-	resolve func(ctx context.Context, host string) ([]string, error)
-	log     *slog.Logger
+// watchSeeds returns what finds the seeds, nil if there are none to be found.
+func (c Config) watchSeeds() (*seeds.Watcher, error) {
+	sources, err := c.Join.Sources("join", DefaultPort)
+	if err != nil {
+		return nil, err
+	}
+	if c.Seeds != nil {
+		sources = []seeds.Source{{Name: "seeds", Strategy: c.Seeds}}
+	}
+	if len(sources) == 0 {
+		return nil, nil
+	}
+	return seeds.Watch(sources, seeds.Options{Interval: c.DiscoveryInterval, Log: c.Log, Meter: c.Meter})
+}
+
+// findSeeds asks where the seeds are until ctx ends. The channel is closed then.
+func (s *Serf) findSeeds(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	if s.seeds == nil {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		_ = s.seeds.Run(ctx) // it only ends
+	}()
+	return done
 }
 
 // joinSeeds joins seeds that are not yet known until ctx ends.
 func (s *Serf) joinSeeds(ctx context.Context, agent *gossip.Serf) {
-	if len(s.seeds.list) == 0 {
+	if s.seeds == nil {
 		return
 	}
 	for attempt := 0; ; attempt++ {
-		reached, missing := s.joinOnce(ctx, agent)
-		if !reached && attempt%10 == 0 && ctx.Err() == nil {
-			s.config.Log.Warn("gossip: no seed can be reached yet", "seeds", s.seeds.list)
+		seeds := s.seeds.Addresses()
+		reached, missing := s.joinOnce(ctx, agent, seeds)
+		if !reached && attempt%10 == 0 && len(seeds) > 0 && ctx.Err() == nil { // whoever finds none says so
+			s.config.Log.Warn("gossip: no seed can be reached yet", "seeds", seeds)
 		}
 		wait := joinComplete
 		if missing {
@@ -46,6 +70,8 @@ func (s *Serf) joinSeeds(ctx context.Context, agent *gossip.Serf) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.seeds.Changed():
+			attempt = -1
 		case <-time.After(jitter(wait)):
 		}
 	}
@@ -53,9 +79,9 @@ func (s *Serf) joinSeeds(ctx context.Context, agent *gossip.Serf) {
 
 // joinOnce tries every seed that is not a member yet and reports whether it
 // knows one at the end, and whether it does not know another.
-func (s *Serf) joinOnce(ctx context.Context, agent *gossip.Serf) (reached, missing bool) {
+func (s *Serf) joinOnce(ctx context.Context, agent *gossip.Serf, seeds []string) (reached, missing bool) {
 	known := aliveAddresses(agent)
-	addresses := s.seeds.addresses(ctx)
+	addresses := s.resolve(ctx, seeds)
 	missing = len(addresses) == 0
 	for _, address := range addresses {
 		if ctx.Err() != nil {
@@ -77,20 +103,20 @@ func (s *Serf) joinOnce(ctx context.Context, agent *gossip.Serf) (reached, missi
 	return reached, missing
 }
 
-// addresses resolves every seed anew, "ip:port" each.
-func (s seeds) addresses(ctx context.Context) []string {
+// resolve looks the names among seeds up anew, and returns "ip:port" each.
+func (s *Serf) resolve(ctx context.Context, seeds []string) []string {
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	var addresses []string
-	for _, seed := range s.list {
+	for _, seed := range seeds {
 		host, port, err := net.SplitHostPort(seed)
 		if err != nil {
-			continue // refused by New
+			continue // no strategy says that
 		}
 		ips := []string{host}
 		if net.ParseIP(host) == nil {
-			if ips, err = s.resolve(ctx, host); err != nil {
-				s.log.Debug("gossip: resolve seed", "seed", seed, "error", err)
+			if ips, err = s.config.Resolve(ctx, host); err != nil {
+				s.config.Log.Debug("gossip: resolve seed", "seed", seed, "error", err)
 			}
 		}
 		for _, ip := range ips {

@@ -5,8 +5,8 @@
 //
 // # Goroutines
 //
-// Run follows serf's events and one child joins the seeds; serf adds about
-// seventeen of its own. A leave has a goroutine that Run waits for. Serf does
+// Run follows serf's events, one child joins the seeds, and one asks where they
+// are, with those of package seeds; serf adds about seventeen of its own. A leave has a goroutine that Run waits for. Serf does
 // not wait for its own: a few end up to a few seconds after Run returned, and
 // one stays for ever if Run failed because it could not listen.
 package serf
@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
+	"github.com/skein-mesh/skein/pkg/cluster/seeds"
 )
 
 // Config says who a member is and how it gossips.
@@ -37,7 +38,9 @@ type Config struct {
 
 	// Transport replaces the sockets and Gossip with them, for tests.
 	Transport memberlist.Transport
-	// Resolve looks up the addresses of a host of Join; nil asks the system.
+	// Seeds replaces Join, for tests.
+	Seeds seeds.Strategy
+	// Resolve looks up the addresses of a host among the seeds; nil asks the system.
 	Resolve func(ctx context.Context, host string) ([]string, error)
 }
 
@@ -46,7 +49,7 @@ type Config struct {
 type Serf struct {
 	// Static after construction.
 	config  Config
-	seeds   seeds
+	seeds   *seeds.Watcher // nil for none
 	metrics *metrics
 	changed chan struct{}
 	created chan struct{} // closed once agent is set
@@ -84,15 +87,19 @@ func New(c Config) (*Serf, error) {
 	if err != nil {
 		return nil, err
 	}
+	watcher, err := c.watchSeeds()
+	if err != nil {
+		return nil, err
+	}
 	s := &Serf{
 		config:  c,
-		seeds:   seeds{list: c.Join, resolve: c.Resolve, log: c.Log},
+		seeds:   watcher,
 		metrics: metrics,
 		changed: make(chan struct{}, 1),
 		created: make(chan struct{}),
 		self:    c.Self,
 	}
-	s.joined.Store(len(c.Join) == 0)
+	s.joined.Store(watcher == nil)
 	return s, nil
 }
 
@@ -114,10 +121,12 @@ func (s *Serf) Run(ctx context.Context) error {
 		defer close(joining)
 		s.joinSeeds(joinCtx, agent)
 	}()
+	finding := s.findSeeds(joinCtx)
 	<-ctx.Done()
 	err = s.stop(context.WithoutCancel(ctx), agent)
 	cancel()
 	<-joining
+	<-finding
 	close(stopped) // serf sends events until it is shut down
 	<-following
 	return err

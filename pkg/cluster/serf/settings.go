@@ -5,24 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/skein-mesh/skein/pkg/cluster/seeds"
 )
 
 // Settings are the options of a program that gossips.
 type Settings struct {
-	Gossip    string   `conf:"gossip" usage:"address that gossip listens on, TCP and UDP, host:port"`
-	Advertise string   `conf:"gossip-advertise" usage:"address other members reach this one's gossip at, host:port (default: the one it listens on)"`
-	Join      []string `conf:"join" usage:"gossip addresses of some members, host:port; names are resolved anew at each attempt"`
-	Cluster   string   `conf:"cluster" usage:"name of the cluster; members of other clusters are not heard"`
-	Keys      []string `conf:"gossip-keys" usage:"keys that encrypt gossip, each 16, 24 or 32 bytes in base64; the first encrypts, all decrypt" secret:"true"`
-	Insecure  bool     `conf:"insecure" usage:"allow gossip without a key and gRPC without TLS on addresses other than loopback"`
+	Gossip            string        `conf:"gossip" usage:"address that gossip listens on, TCP and UDP, host:port"`
+	Advertise         string        `conf:"gossip-advertise" usage:"address other members reach this one's gossip at, host:port (default: the one it listens on)"`
+	Join              seeds.List    `conf:"join" usage:"where gossip of some members is found, again and again: host:port,... or file:PATH, dns:NAME[:PORT], dns:_SERVICE._tcp.NAME, kubernetes:[NAMESPACE/]SELECTOR[:PORT] or exec:COMMAND ARGS"`
+	DiscoveryInterval time.Duration `conf:"discovery-interval" usage:"how often files, DNS, Kubernetes and commands are asked where others are"`
+	Cluster           string        `conf:"cluster" usage:"name of the cluster; members of other clusters are not heard"`
+	Keys              []string      `conf:"gossip-keys" usage:"keys that encrypt gossip, each 16, 24 or 32 bytes in base64; the first encrypts, all decrypt" secret:"true"`
+	Insecure          bool          `conf:"insecure" usage:"allow gossip without a key and gRPC without TLS on addresses other than loopback"`
 }
+
+// DefaultPort is where routers gossip. Strategies that name no port mean it, in
+// presence instances too: these join routers.
+const DefaultPort = 7946
 
 // DefaultSettings returns settings that work on one machine; gossip listens on
 // port, which differs by service.
 func DefaultSettings(port int) Settings {
-	return Settings{Gossip: fmt.Sprintf("127.0.0.1:%d", port), Cluster: "skein"}
+	return Settings{Gossip: fmt.Sprintf("127.0.0.1:%d", port), DiscoveryInterval: seeds.DefaultInterval, Cluster: "skein"}
 }
 
 // Validate reports everything that is wrong with s.
@@ -39,10 +47,7 @@ func (s Settings) Validate() error {
 		_, _, err := net.SplitHostPort(s.Advertise)
 		check(err == nil, "gossip-advertise: %q is not host:port", s.Advertise)
 	}
-	for _, seed := range s.Join {
-		_, _, err := net.SplitHostPort(seed)
-		check(err == nil, "join: %q is not host:port", seed)
-	}
+	errs = append(errs, s.Join.Validate("join", s.DiscoveryInterval))
 	check(s.Cluster != "" && len(s.Cluster) <= memberlist.LabelMaxSize,
 		"cluster: the name must have 1 to %d bytes", memberlist.LabelMaxSize)
 	_, err = s.keys()

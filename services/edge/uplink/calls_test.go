@@ -142,8 +142,9 @@ func TestCallsEndWithTheirStream(t *testing.T) {
 		go func() { _ = server.Serve(listener) }()
 		ended := make(chan struct{}, 1)
 		tel := telemetry.Nop()
-		u := New(Config{ID: "e1", Incarnation: 1, Seeds: []string{"r1"}, QueueBytes: 1 << 20}, Deps{
-			Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
+		u := New(Config{ID: "e1", Incarnation: 1, QueueBytes: 1 << 20}, Deps{
+			Seeds: func() []string { return []string{"r1"} },
+			Log:   tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
 			Dial: func(string) (*grpc.ClientConn, error) {
 				return rpc.Dial("passthrough:///r1", grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 					return listener.DialContext(ctx)

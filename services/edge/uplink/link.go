@@ -46,7 +46,7 @@ func (m *manager) reconcile(ctx context.Context) {
 	for _, r := range c.members(cluster.RoleRouter) {
 		wanted[target{r.ID, r.Address}] = true
 	}
-	for _, address := range m.uplink.cfg.Seeds {
+	for _, address := range m.uplink.deps.Seeds() {
 		t := target{"", address}
 		wanted[t] = c.seedNeeded(m.links[t].current())
 	}

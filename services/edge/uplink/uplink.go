@@ -20,11 +20,10 @@ import (
 
 // Config of an uplink.
 type Config struct {
-	ID          string   // of the edge
-	Incarnation uint64   // of the edge
-	Version     string   // of the edge's software
-	Seeds       []string // gRPC targets of some routers, to begin with
-	QueueBytes  int      // most bytes of publishes that wait for one router, and for an owner
+	ID          string // of the edge
+	Incarnation uint64 // of the edge
+	Version     string // of the edge's software
+	QueueBytes  int    // most bytes of publishes that wait for one router, and for an owner
 }
 
 // Validate reports everything that is wrong with c.
@@ -32,9 +31,6 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.ID == "" {
 		errs = append(errs, errors.New("uplink: the edge needs an id"))
-	}
-	if len(c.Seeds) == 0 {
-		errs = append(errs, errors.New("routers: at least one address is required"))
 	}
 	if c.QueueBytes <= 0 {
 		errs = append(errs, fmt.Errorf("uplink-bytes: must be positive, got %d", c.QueueBytes))
@@ -44,6 +40,7 @@ func (c Config) Validate() error {
 
 // Deps are what an uplink needs of its process.
 type Deps struct {
+	Seeds  func() []string                                // addresses of some routers as far as they are known now, to begin with; it does not block
 	Dial   func(address string) (*grpc.ClientConn, error) // does not connect yet
 	Log    *slog.Logger
 	Meter  metric.Meter
