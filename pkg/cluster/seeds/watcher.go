@@ -120,7 +120,7 @@ func (w *Watcher) follow(ctx context.Context, i int) {
 			pause = retry
 		} else {
 			wait = min(pause, w.interval)
-			pause *= 2
+			pause = 2 * wait
 		}
 		if !w.rest(ctx, wait, wake) {
 			return
