@@ -130,7 +130,7 @@ func (e *Edge) newParts() error {
 	}
 	e.uplink = uplink.New(uplink.Config{
 		ID: cfg.ID, Incarnation: e.incarnation, Version: version.Version, QueueBytes: cfg.UplinkBytes,
-	}, uplink.Deps{Seeds: e.seeds.Addresses, Dial: e.deps.Dial, Calls: calls{e}, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer})
+	}, uplink.Deps{Seeds: e.seeds, Dial: e.deps.Dial, Calls: calls{e}, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer})
 	if e.hub, err = hub.New(e.uplink, cfg.ID, tel.Meter); err != nil {
 		return err
 	}

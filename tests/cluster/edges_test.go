@@ -20,7 +20,7 @@ func (c *fleet) startEdge(id, host string) *edgeNode {
 	cfg.ID, cfg.Delay, cfg.Routers = id, c.delay, []string{seedName}
 	address, agent := host+":4000", host+":4002"
 	e, err := edge.New(cfg, edge.Deps{
-		Clients: c.network.listen(address), Agent: c.network.listen(agent), Dial: c.network.dialer(host), Usage: noUsage, Telemetry: telemetry.Nop(),
+		Clients: c.network.listen(address), Agent: c.network.listen(agent), Dial: c.network.dialer(host), Seeds: c.directory("5000"), Usage: noUsage, Telemetry: telemetry.Nop(),
 	})
 	if err != nil {
 		c.t.Fatal(err)

@@ -79,6 +79,7 @@ type fleet struct {
 	t        *testing.T
 	network  *network
 	gossip   *clustertest.Network
+	size     size
 	started  int
 	hosts    int              // of edges so far
 	delay    time.Duration    // from SIGTERM to the first socket that an edge closes
@@ -120,12 +121,14 @@ type presenceNode struct {
 	id     string
 	grpc   string // address
 	gossip *clustertest.Transport
+	member *serf.Serf
 }
 
 // size of a fleet.
 type size struct {
 	edges, routers, presence int
 	seed                     uint64 // of latencies and losses
+	directory                bool   // members and edges ask a directory where routers are, instead of knowing names
 
 	planning *balance.Settings // of presence instances; nil for the defaults
 	delay    time.Duration     // from SIGTERM to the first socket that an edge closes
@@ -137,7 +140,7 @@ func run(t *testing.T, s size, f func(*fleet)) {
 	t.Helper()
 	bubble.Test(t, func(t *testing.T) {
 		c := &fleet{
-			t: t, network: newNetwork(s.seed),
+			t: t, network: newNetwork(s.seed), size: s,
 			planning: balance.Default(),
 			gossip:   clustertest.NewNetwork(clustertest.Options{Loss: 0.02, Delay: time.Millisecond, Seed: s.seed}),
 		}
@@ -218,7 +221,7 @@ func (c *fleet) membership(id string, role cluster.Role, port int) (*serf.Serf, 
 	settings := serf.DefaultSettings(7946)
 	settings.Join = c.join()
 	m, err := serf.New(serf.Config{
-		Settings: settings, Log: telemetry.Nop().Log, Meter: telemetry.Nop().Meter, Transport: host,
+		Settings: settings, Log: telemetry.Nop().Log, Meter: telemetry.Nop().Meter, Transport: host, Seeds: c.directory("7946"),
 		Self: cluster.Member{
 			ID: id, Incarnation: c.incarnation(), Role: role, State: cluster.StateJoining, Address: address, Version: "test",
 		},
@@ -256,7 +259,7 @@ func (c *fleet) addPresence() *presenceNode {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	node := &presenceNode{process: c.start(host.Host(), m, p), id: id, grpc: address, gossip: host}
+	node := &presenceNode{process: c.start(host.Host(), m, p), id: id, grpc: address, gossip: host, member: m}
 	c.presence = append(c.presence, node)
 	return node
 }

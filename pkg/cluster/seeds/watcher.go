@@ -23,8 +23,8 @@ const (
 	// AskTimeout is how long an answer may take.
 	AskTimeout = 10 * time.Second
 
-	// retry is the pause after the first failure. It doubles up to the interval: a
-	// member that starts before its seeds are known should not wait for long.
+	// retry is the pause after the first failure, which doubles up to the interval,
+	// and the least between two questions that somebody is in need of.
 	retry = time.Second
 	// settle is how long a change may take until all of it is there.
 	settle = 100 * time.Millisecond
@@ -46,6 +46,7 @@ type Watcher struct {
 	log      *slog.Logger
 	failures metric.Int64Counter
 	changed  chan struct{}
+	needed   []chan struct{} // of each source, capacity one: somebody is in need
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -73,6 +74,7 @@ func Watch(sources []Source, o Options) (*Watcher, error) {
 		changed: make(chan struct{}, 1), answers: make([][]string, len(sources)),
 	}
 	for i, s := range sources {
+		w.needed = append(w.needed, make(chan struct{}, 1))
 		if static, ok := s.Strategy.(Static); ok {
 			w.learn(i, static)
 		}
@@ -91,6 +93,14 @@ func (w *Watcher) Addresses() []string {
 // Changed returns a channel of capacity one that means "look again". There is
 // one per Watcher, so only one goroutine can wait for it.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
+
+// Refresh says that the addresses lead nowhere. The strategies are asked again
+// before the interval is over, though not more often than about once a second.
+func (w *Watcher) Refresh() {
+	for _, needed := range w.needed {
+		signal(needed)
+	}
+}
 
 // Run asks until ctx ends.
 func (w *Watcher) Run(ctx context.Context) error {
@@ -122,7 +132,7 @@ func (w *Watcher) follow(ctx context.Context, i int) {
 			wait = min(pause, w.interval)
 			pause = 2 * wait
 		}
-		if !w.rest(ctx, wait, wake) {
+		if !await(ctx, wait, w.needed[i], wake) {
 			return
 		}
 	}
@@ -130,37 +140,39 @@ func (w *Watcher) follow(ctx context.Context, i int) {
 
 // listen wakes follow after each change.
 func (w *Watcher) listen(ctx context.Context, i int, n notifier, wake chan<- struct{}) {
-	err := n.notify(ctx, func() {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	})
+	err := n.notify(ctx, func() { signal(wake) })
 	if err != nil {
 		w.log.WarnContext(ctx, "changes of seeds are found by asking only", "source", w.sources[i].Name, "interval", w.interval, "error", err)
 	}
 }
 
-// rest waits for about d, or until something changed and is likely to be
-// complete. It reports whether to go on.
-func (w *Watcher) rest(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(jitter(d)):
-		return true
-	case <-wake:
+// await waits for about d, or about [retry] once somebody is in need, or until
+// something changed and is likely to be complete. It reports whether to go on.
+func await(ctx context.Context, d time.Duration, needed, wake <-chan struct{}) bool {
+	timer := time.NewTimer(jitter(d))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-needed:
+			needed = nil
+			timer.Reset(jitter(min(d, retry)))
+		case <-wake:
+			wake, needed = nil, nil
+			timer.Reset(settle)
+		}
 	}
+}
+
+// signal makes a channel of capacity one say "look again".
+func signal(c chan<- struct{}) {
 	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(settle):
-	}
-	select {
-	case <-wake:
+	case c <- struct{}{}:
 	default:
 	}
-	return true
 }
 
 // ask asks one source once and returns why there is no answer, if so. before is
@@ -208,10 +220,7 @@ func (w *Watcher) learn(i int, addresses []string) bool {
 	w.all = slices.Concat(w.answers...)
 	slices.Sort(w.all)
 	w.all = slices.Compact(w.all)
-	select {
-	case w.changed <- struct{}{}:
-	default:
-	}
+	signal(w.changed)
 	return true
 }
 

@@ -178,6 +178,34 @@ func TestFirstAnswerIsNotWaitedForLong(t *testing.T) {
 	})
 }
 
+// Who finds nobody at the addresses does not wait for the interval, but does not
+// ask all the time either.
+func TestRefresh(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		a := &answer{}
+		a.set(nil, "a:1")
+		w, _ := watch(t, Options{Interval: time.Hour}, a)
+		says(t, w, "a:1")
+		a.set(nil, "b:1")
+		w.Refresh()
+		time.Sleep(2 * time.Second) // virtual time
+		says(t, w, "b:1")
+		for range 100 {
+			w.Refresh()
+			time.Sleep(100 * time.Millisecond) // virtual time
+		}
+		if n := a.times(); n < 9 || n > 15 {
+			t.Errorf("asked %d times in 12 s", n)
+		}
+		time.Sleep(2 * time.Second) // virtual time
+		before := a.times()
+		time.Sleep(20 * time.Minute) // virtual time
+		if n := a.times(); n != before {
+			t.Errorf("asked %d times more although nobody is in need", n-before)
+		}
+	})
+}
+
 func TestAnswerIsWaitedForNoLongerThanItsTime(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		slow := Func(func(ctx context.Context) ([]string, error) {

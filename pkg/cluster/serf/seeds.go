@@ -63,6 +63,9 @@ func (s *Serf) joinSeeds(ctx context.Context, agent *gossip.Serf) {
 		if !reached && attempt%10 == 0 && len(seeds) > 0 && ctx.Err() == nil { // whoever finds none says so
 			s.config.Log.Warn("gossip: no seed can be reached yet", "seeds", seeds)
 		}
+		if !reached {
+			s.seeds.Refresh()
+		}
 		wait := joinComplete
 		if missing {
 			wait = joinMissing

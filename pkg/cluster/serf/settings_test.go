@@ -27,9 +27,12 @@ func TestSettings(t *testing.T) {
 		"everywhere, insecure": {func(s *serf.Settings) { s.Gossip = "0.0.0.0:1"; s.Insecure = true }, nil},
 		"everywhere": {func(s *serf.Settings) { s.Gossip = "0.0.0.0:1" },
 			[]string{"0.0.0.0:1 is not a loopback", "gossip-keys", "insecure"}},
-		"no host":      {func(s *serf.Settings) { s.Gossip = ":1" }, []string{"not a loopback"}},
-		"host name":    {func(s *serf.Settings) { s.Gossip = "node1:1" }, []string{"not a loopback"}},
-		"everything":   {func(s *serf.Settings) { *s = serf.Settings{Gossip: "x", Advertise: "y", Join: []string{"z"}} }, []string{`"x"`, `"y"`, `"z"`, "cluster"}},
+		"no host":   {func(s *serf.Settings) { s.Gossip = ":1" }, []string{"not a loopback"}},
+		"host name": {func(s *serf.Settings) { s.Gossip = "node1:1" }, []string{"not a loopback"}},
+		"everything": {func(s *serf.Settings) {
+			*s = serf.Settings{Gossip: "x", Advertise: "y", Join: []string{"z", "dns:_a.b"}}
+		},
+			[]string{`"x"`, `"y"`, `join: "z"`, `join: dns: "_a.b"`, "discovery-interval", "cluster"}},
 		"no base64":    {func(s *serf.Settings) { s.Keys = []string{key1, "secret!"} }, []string{"key 2"}},
 		"short key":    {func(s *serf.Settings) { s.Keys = []string{"c2tlaW4="} }, []string{"key 1"}},
 		"label":        {func(s *serf.Settings) { s.Cluster = strings.Repeat("x", 256) }, []string{"cluster"}},

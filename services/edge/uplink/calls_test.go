@@ -143,7 +143,7 @@ func TestCallsEndWithTheirStream(t *testing.T) {
 		ended := make(chan struct{}, 1)
 		tel := telemetry.Nop()
 		u := New(Config{ID: "e1", Incarnation: 1, QueueBytes: 1 << 20}, Deps{
-			Seeds: func() []string { return []string{"r1"} },
+			Seeds: oneSeed{},
 			Log:   tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
 			Dial: func(string) (*grpc.ClientConn, error) {
 				return rpc.Dial("passthrough:///r1", grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
@@ -176,3 +176,9 @@ func TestCallsEndWithTheirStream(t *testing.T) {
 		time.Sleep(time.Minute) // virtual time: gRPC's timers end
 	})
 }
+
+// oneSeed is a router that is always at the same address.
+type oneSeed struct{}
+
+func (oneSeed) Addresses() []string { return []string{"r1"} }
+func (oneSeed) Refresh()            {}

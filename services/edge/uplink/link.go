@@ -46,9 +46,12 @@ func (m *manager) reconcile(ctx context.Context) {
 	for _, r := range c.members(cluster.RoleRouter) {
 		wanted[target{r.ID, r.Address}] = true
 	}
-	for _, address := range m.uplink.deps.Seeds() {
+	for _, address := range m.uplink.deps.Seeds.Addresses() {
 		t := target{"", address}
 		wanted[t] = c.seedNeeded(m.links[t].current())
+	}
+	if c.alone() {
+		m.uplink.deps.Seeds.Refresh()
 	}
 	for t, need := range wanted {
 		if need && m.links[t] == nil {

@@ -38,9 +38,17 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Seeds says where some routers are, to begin with. Its methods do not block.
+type Seeds interface {
+	// Addresses returns the addresses that are known now. They are not changed.
+	Addresses() []string
+	// Refresh says that no router is in reach.
+	Refresh()
+}
+
 // Deps are what an uplink needs of its process.
 type Deps struct {
-	Seeds  func() []string                                // addresses of some routers as far as they are known now, to begin with; it does not block
+	Seeds  Seeds
 	Dial   func(address string) (*grpc.ClientConn, error) // does not connect yet
 	Log    *slog.Logger
 	Meter  metric.Meter

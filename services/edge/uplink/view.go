@@ -165,6 +165,13 @@ func (c *core) seedNeeded(p *port) bool {
 	return len(c.ports) == 0
 }
 
+// alone reports whether no router is attached.
+func (c *core) alone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.attached) == 0
+}
+
 // isAttached reports whether p is.
 func (c *core) isAttached(p *port) bool {
 	c.mu.Lock()
