@@ -127,8 +127,8 @@ func texts(scheme, rest string) []string {
 // nameOf is how a strategy is named in logs. A command's arguments may be
 // secrets.
 func nameOf(scheme, text string) string {
-	if scheme == "exec" {
-		text, _, _ = strings.Cut(text, " ")
+	if words := strings.Fields(text); scheme == "exec" && len(words) > 0 {
+		text = words[0]
 	}
 	return scheme + ":" + text
 }

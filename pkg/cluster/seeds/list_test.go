@@ -47,7 +47,7 @@ func TestSources(t *testing.T) {
 		"dns:a,b:7,_x._tcp.c":         {"dns:a", "dns:b:7", "dns:_x._tcp.c"},
 		"dns:a.":                      {"dns:a."},
 		"file:/etc/a,b":               {"file:/etc/a,b"},
-		"exec: find --token secret":   {"exec:find"},
+		"exec: find\t--token secret":  {"exec:find"},
 		"kubernetes:" + selector:      {"kubernetes:" + selector},
 		"kubernetes:skein/app=x:7946": {"kubernetes:skein/app=x:7946"},
 		"dns:a,b:1,file:c":            {"dns:a", "dns:b:1", "file:c"},

@@ -14,9 +14,9 @@ import (
 )
 
 // Seeds are tried each second while one of them is not a member, at once when
-// they are found elsewhere, and now and then when all are: two halves of a fleet that forgot each other
-// meet again there. A seed that was restarted without seeds of its own is alone
-// until somebody does.
+// they are found elsewhere, and now and then when all are members: two halves of
+// a fleet that forgot each other meet again there. A seed that was restarted
+// without seeds of its own is alone until somebody does.
 const (
 	joinMissing    = time.Second
 	joinComplete   = 10 * time.Second
@@ -58,10 +58,10 @@ func (s *Serf) joinSeeds(ctx context.Context, agent *gossip.Serf) {
 		return
 	}
 	for attempt := 0; ; attempt++ {
-		seeds := s.seeds.Addresses()
-		reached, missing := s.joinOnce(ctx, agent, seeds)
-		if !reached && attempt%10 == 0 && len(seeds) > 0 && ctx.Err() == nil { // whoever finds none says so
-			s.config.Log.Warn("gossip: no seed can be reached yet", "seeds", seeds)
+		found := s.seeds.Addresses()
+		reached, missing := s.joinOnce(ctx, agent, found)
+		if !reached && attempt%10 == 0 && len(found) > 0 && ctx.Err() == nil { // the watcher says that there are none
+			s.config.Log.Warn("gossip: no seed can be reached yet", "seeds", found)
 		}
 		if !reached {
 			s.seeds.Refresh()
@@ -82,9 +82,9 @@ func (s *Serf) joinSeeds(ctx context.Context, agent *gossip.Serf) {
 
 // joinOnce tries every seed that is not a member yet and reports whether it
 // knows one at the end, and whether it does not know another.
-func (s *Serf) joinOnce(ctx context.Context, agent *gossip.Serf, seeds []string) (reached, missing bool) {
+func (s *Serf) joinOnce(ctx context.Context, agent *gossip.Serf, found []string) (reached, missing bool) {
 	known := aliveAddresses(agent)
-	addresses := s.resolve(ctx, seeds)
+	addresses := s.resolve(ctx, found)
 	missing = len(addresses) == 0
 	for _, address := range addresses {
 		if ctx.Err() != nil {
@@ -106,12 +106,12 @@ func (s *Serf) joinOnce(ctx context.Context, agent *gossip.Serf, seeds []string)
 	return reached, missing
 }
 
-// resolve looks the names among seeds up anew, and returns "ip:port" each.
-func (s *Serf) resolve(ctx context.Context, seeds []string) []string {
+// resolve looks names up anew, and returns "ip:port" each.
+func (s *Serf) resolve(ctx context.Context, found []string) []string {
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	var addresses []string
-	for _, seed := range seeds {
+	for _, seed := range found {
 		host, port, err := net.SplitHostPort(seed)
 		if err != nil {
 			continue // no strategy says that
