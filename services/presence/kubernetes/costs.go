@@ -32,6 +32,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/skein-mesh/skein/pkg/kube"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 )
@@ -64,13 +65,13 @@ func New(settings Settings, fleet Fleet, log *slog.Logger, meter metric.Meter) (
 		return nil, fmt.Errorf("kubernetes metrics: %w", err)
 	}
 	return lifecycle.Func(func(ctx context.Context) error {
-		client, err := inCluster()
+		client, err := kube.InCluster()
 		if err != nil {
-			return err
+			return fmt.Errorf("kubernetes-deletion-cost: %w", err)
 		}
 		if settings.Namespace == "" {
-			if settings.Namespace, err = ownNamespace(serviceAccount); err != nil {
-				return err
+			if settings.Namespace, err = kube.Namespace(); err != nil {
+				return fmt.Errorf("kubernetes-namespace: %w", err)
 			}
 		}
 		return newCosts(client, settings, fleet, log, m).Run(ctx)

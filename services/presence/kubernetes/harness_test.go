@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/skein-mesh/skein/pkg/bubble"
+	"github.com/skein-mesh/skein/pkg/kube"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 )
 
@@ -184,7 +185,7 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 		config := &rest.Config{Host: "http://kubernetes", Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return w.listener.DialContext(ctx)
 		}}
-		client, err := dial(config)
+		client, err := kube.Client(config)
 		if err != nil {
 			t.Fatal(err)
 		}

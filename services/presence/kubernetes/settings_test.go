@@ -2,8 +2,6 @@ package kubernetes
 
 import (
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -49,18 +47,5 @@ func TestNew(t *testing.T) {
 	}
 	if err := on.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "this is no pod") {
 		t.Errorf("outside of a cluster: %v", err)
-	}
-}
-
-func TestOwnNamespace(t *testing.T) {
-	folder := t.TempDir()
-	if _, err := ownNamespace(folder); err == nil || !strings.Contains(err.Error(), "name one") {
-		t.Errorf("no service account: %v", err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, "namespace"), []byte("chat\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := ownNamespace(folder); got != "chat" || err != nil {
-		t.Errorf("got %q, %v", got, err)
 	}
 }
