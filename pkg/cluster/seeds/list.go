@@ -3,6 +3,7 @@ package seeds
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -109,6 +110,18 @@ func (l List) Sources(option string, port uint16) ([]Source, error) {
 		return nil, errors.Join(errs...)
 	}
 	return sources, nil
+}
+
+// LogValue implements [slog.LogValuer]: a command is shown without its arguments.
+func (l List) LogValue() slog.Value {
+	names := make([]string, 0, len(l))
+	for _, item := range l {
+		if scheme, rest := cutScheme(item); scheme != "" {
+			item = nameOf(scheme, strings.TrimSpace(rest))
+		}
+		names = append(names, item)
+	}
+	return slog.AnyValue(names)
 }
 
 // texts are those of the strategies that one item names: each name of DNS is

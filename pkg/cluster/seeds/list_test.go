@@ -1,6 +1,7 @@
 package seeds
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +64,14 @@ func TestSources(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
+	}
+}
+
+func TestLogHidesArguments(t *testing.T) {
+	var text strings.Builder
+	slog.New(slog.NewTextHandler(&text, nil)).Info("x", "routers", List{"a:1", "dns:b", "exec: find\t--token secret"})
+	if got := text.String(); !strings.Contains(got, `routers="[a:1 dns:b exec:find]"`) {
+		t.Errorf("got %s", got)
 	}
 }
 
