@@ -54,7 +54,8 @@ var layers = []struct {
 	{"pkg/version/", nil},
 	{"pkg/phx/", []string{"pkg/channel/", "pkg/wsframe/"}},
 	{"pkg/pump/", []string{"pkg/queue/"}},
-	{"pkg/cluster/", []string{"pkg/bubble/", "pkg/lifecycle/", "proto/gen/skein/mesh/"}},
+	{"pkg/kube/", []string{"pkg/version/"}},
+	{"pkg/cluster/", []string{"pkg/kube/", "pkg/bubble/", "pkg/lifecycle/", "proto/gen/skein/mesh/"}},
 	{"pkg/", []string{"pkg/"}},
 
 	{"proto/gen/", []string{"proto/gen/"}},
@@ -132,7 +133,8 @@ var heavy = []struct {
 	{"github.com/klauspost/compress/", []string{"pkg/wsframe/"}},
 	{"github.com/pires/go-proxyproto/", []string{"services/edge/socket/"}},
 	{"gonum.org/", []string{"cmd/skein/plot/"}},
-	{"k8s.io/", []string{"services/presence/kubernetes/"}},
+	{"k8s.io/", []string{"pkg/kube/", "services/presence/kubernetes/"}},
+	{"github.com/fsnotify/", []string{"pkg/cluster/seeds/"}},
 }
 
 func TestHeavyDependenciesHaveOneImporter(t *testing.T) {

@@ -250,6 +250,7 @@ func TestSocketsOfAnAddressAreCountedBehindABalancer(t *testing.T) {
 		to := tcp("192.0.2.1:443")
 		first := dialBehind(t, s, header(t, 2, tcp("192.0.2.7:1"), to))
 		dialBehind(t, s, header(t, 2, tcp("192.0.2.8:1"), to))
+		eventually(t, "both are counted", func() bool { return s.Count() == 2 })
 		if resp, _ := ask(t, s, header(t, 1, tcp("192.0.2.7:2"), to)+request("GET /socket/websocket?vsn=2.0.0")); resp.StatusCode != http.StatusTooManyRequests {
 			t.Fatalf("the second of one address: %s", resp.Status)
 		}
