@@ -36,8 +36,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	if err != nil {
 		return err
 	}
+	http, err := cfg.ListenHTTP(ctx)
+	if err != nil {
+		return err
+	}
 	s, err := router.New(cfg, router.Deps{
-		Listener: d.Services, Membership: d.Members, Joined: d.Members.Joined, Telemetry: d.Telemetry,
+		Listener: d.Services, HTTP: http, Membership: d.Members, Joined: d.Members.Joined, Telemetry: d.Telemetry,
 	})
 	if err != nil {
 		return err

@@ -1,9 +1,12 @@
 package router
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 
+	"github.com/skein-mesh/skein/pkg/cluster/serf"
 	"github.com/skein-mesh/skein/pkg/daemon"
 	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/services/router/api"
@@ -15,6 +18,8 @@ import (
 
 // Config is what an operator says about one router.
 type Config struct {
+	HTTP string `conf:"http" usage:"host:port of the API for backends as JSON over HTTP, not encrypted; empty opens none"`
+
 	daemon.Config
 	namespace.Settings
 	Limits
@@ -44,7 +49,33 @@ func Default() Config {
 
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
-	return errors.Join(c.Config.Validate(), c.Settings.Validate(), c.Limits.Validate())
+	return errors.Join(c.validateHTTP(), c.Config.Validate(), c.Settings.Validate(), c.Limits.Validate())
+}
+
+func (c Config) validateHTTP() error {
+	if c.HTTP == "" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
+		return fmt.Errorf("http: %q is not host:port", c.HTTP)
+	}
+	if !c.Insecure && !serf.Loopback(c.HTTP) {
+		return fmt.Errorf("http: %s is not a loopback address and nothing is encrypted there: on a network you trust, set insecure", c.HTTP)
+	}
+	return nil
+}
+
+// ListenHTTP opens the port of the HTTP API; the listener is nil if there is to
+// be none.
+func (c Config) ListenHTTP(ctx context.Context) (net.Listener, error) {
+	if c.HTTP == "" {
+		return nil, nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.HTTP)
+	if err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	return listener, nil
 }
 
 // Validate reports everything that is wrong with l.

@@ -24,12 +24,14 @@ import (
 	"github.com/skein-mesh/skein/services/router/attach"
 	"github.com/skein-mesh/skein/services/router/exchange"
 	"github.com/skein-mesh/skein/services/router/handlers"
+	"github.com/skein-mesh/skein/services/router/httpapi"
 	"github.com/skein-mesh/skein/services/router/mesh"
 )
 
 // Deps are what a router is given.
 type Deps struct {
 	Listener net.Listener // of the gRPC services
+	HTTP     net.Listener // of the same for backends, as JSON over HTTP; nil for none
 	// Membership knows the fleet. Who made it also runs it, and stops it after
 	// the router. If it has a method Leave(context.Context) error, the router
 	// calls it before it ends its streams.
@@ -50,6 +52,7 @@ type Router struct {
 	backends *api.Server
 	handlers *handlers.Proxy
 	server   *grpc.Server
+	http     *httpapi.Server // nil without a listener
 	health   *health.Server
 	ready    atomic.Bool
 }
@@ -74,14 +77,24 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	}
 	edges := attach.New(x, hello, cfg.EdgeBytes, tel.Log)
 	r := &Router{deps: deps, exchange: x, mesh: m, edges: edges, streams: newStreams(), handlers: proxy}
-	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, grpc.ChainStreamInterceptor(r.streams.intercept))
+	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, r.interceptors()...)
 	r.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	r.backends = api.New(x, m, edges, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
 	routerv1.RegisterRouterServiceServer(r.server, r.backends)
 	adminv1.RegisterAdminServiceServer(r.server, r.backends)
 	handlerv1.RegisterChannelHandlerServer(r.server, r.handlers)
 	meshv1.RegisterMeshServiceServer(r.server, &meshService{id: self.ID, edges: edges, peers: m})
+	if deps.HTTP != nil {
+		if r.http, err = httpapi.New(deps.HTTP, r.backends, tel, r.interceptors()...); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
+}
+
+// interceptors of every call of a backend, on whichever way it comes.
+func (r *Router) interceptors() []grpc.ServerOption {
+	return []grpc.ServerOption{grpc.ChainStreamInterceptor(r.streams.intercept)}
 }
 
 // complete fills in what may be left out.
@@ -118,8 +131,11 @@ func (s *meshService) Peer(stream meshv1.MeshService_PeerServer) error { return 
 // Run routes until ctx ends; then it leaves as planned. The membership must
 // outlive it.
 func (r *Router) Run(ctx context.Context) error {
-	return lifecycle.Run(ctx,
-		lifecycle.Func(r.clock), r.handlers, lifecycle.Func(r.serve), r.mesh, r.streams, lifecycle.Func(r.live))
+	components := []lifecycle.Component{lifecycle.Func(r.clock), r.handlers, lifecycle.Func(r.serve)}
+	if r.http != nil {
+		components = append(components, r.http)
+	}
+	return lifecycle.Run(ctx, append(components, r.mesh, r.streams, lifecycle.Func(r.live))...)
 }
 
 // Ready says why this router should not be asked yet, or any more.

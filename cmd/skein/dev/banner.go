@@ -33,6 +33,9 @@ func banner(cfg *Config, n *network) string {
 		fmt.Fprintf(&b, "  Backends   gRPC at %s\n", n.router.address)
 		router = flag("--router", n.router.address, usualGRPC)
 	}
+	if n.http != nil {
+		fmt.Fprintf(&b, "  Backends   http://%s  (its methods: /openapi.json)\n", n.http.Addr())
+	}
 	if cfg.PresenceGRPC != "" {
 		presence = flag("--presence", n.presence.address, usualPresenceGRPC)
 	}

@@ -43,6 +43,7 @@ const serverID = "dev"
 type Config struct {
 	Listen       string `conf:"listen"        usage:"host:port where clients connect and the demo is; $PORT decides the port if nothing else does"`
 	GRPC         string `conf:"grpc"          usage:"host:port of the router's gRPC API, for backends and this tool; empty opens none"`
+	HTTP         string `conf:"http"          usage:"host:port of the same API as JSON over HTTP; empty opens none"`
 	PresenceGRPC string `conf:"presence-grpc" usage:"host:port of the presence instance's gRPC API, for skein top; empty opens none"`
 	Admin        string `conf:"admin"         usage:"host:port of /healthz, /readyz, /metrics and /debug/pprof; empty opens none"`
 
@@ -64,7 +65,7 @@ func Default() Config {
 // services.
 func (c *Config) Validate() error {
 	var errs []error
-	for _, a := range [][2]string{{"grpc", c.GRPC}, {"presence-grpc", c.PresenceGRPC}} {
+	for _, a := range [][2]string{{"grpc", c.GRPC}, {"http", c.HTTP}, {"presence-grpc", c.PresenceGRPC}} {
 		if _, _, err := net.SplitHostPort(a[1]); a[1] != "" && err != nil {
 			errs = append(errs, fmt.Errorf("%s: %q is not host:port", a[0], a[1]))
 		}
@@ -125,7 +126,7 @@ func assemble(cfg *Config, tel *telemetry.Telemetry, n *network) (*edge.Edge, []
 	}
 	routing := router.Default()
 	routing.Settings = cfg.Settings
-	r, err := router.New(routing, router.Deps{Listener: n.router.listener, Membership: routers, Dial: n.dial, Telemetry: tel})
+	r, err := router.New(routing, router.Deps{Listener: n.router.listener, HTTP: n.http, Membership: routers, Dial: n.dial, Telemetry: tel})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -161,6 +162,7 @@ func ready(ctx context.Context, e *edge.Edge) bool {
 type network struct {
 	clients  net.Listener
 	admin    net.Listener // nil for none
+	http     net.Listener // nil for none
 	router   port
 	presence port
 }
@@ -181,6 +183,11 @@ func (n *network) listen(ctx context.Context, cfg *Config) error {
 	}
 	if cfg.Admin != "" {
 		if n.admin, err = open(ctx, "admin", cfg.Admin); err != nil {
+			return err
+		}
+	}
+	if cfg.HTTP != "" {
+		if n.http, err = open(ctx, "http", cfg.HTTP); err != nil {
 			return err
 		}
 	}

@@ -70,6 +70,11 @@ func validate(m *routerv1.Message) (*meshv1.Broadcast, problems) {
 		if !isObject(b.GetPayload()) {
 			bad = append(bad, badField(field+".json", "must be the text of a JSON object")...)
 		}
+	case *routerv1.Message_Object:
+		var err error
+		if b.Payload, err = json.Marshal(payload.Object.AsMap()); err != nil {
+			bad = append(bad, badField(field+".payload", "has no JSON form: %v", err)...)
+		}
 	default:
 		b.Payload = []byte(emptyObject)
 	}

@@ -11,6 +11,7 @@ package routerv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -94,6 +95,7 @@ type Message struct {
 	//
 	//	*Message_Json
 	//	*Message_Binary
+	//	*Message_Object
 	Payload       isMessage_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -168,6 +170,15 @@ func (x *Message) GetBinary() []byte {
 	return nil
 }
 
+func (x *Message) GetObject() *structpb.Struct {
+	if x != nil {
+		if x, ok := x.Payload.(*Message_Object); ok {
+			return x.Object
+		}
+	}
+	return nil
+}
+
 type isMessage_Payload interface {
 	isMessage_Payload()
 }
@@ -182,9 +193,19 @@ type Message_Binary struct {
 	Binary []byte `protobuf:"bytes,4,opt,name=binary,proto3,oneof"`
 }
 
+type Message_Object struct {
+	// Payload is a JSON object as it is, the way to write one over HTTP, where
+	// its very text is kept and where messages of a subscription have it. Over
+	// gRPC use json: a Struct knows neither the order of keys nor integers above
+	// 2^53.
+	Object *structpb.Struct `protobuf:"bytes,5,opt,name=object,json=payload,proto3,oneof"`
+}
+
 func (*Message_Json) isMessage_Payload() {}
 
 func (*Message_Binary) isMessage_Payload() {}
+
+func (*Message_Object) isMessage_Payload() {}
 
 // PublishRequest holds one message.
 type PublishRequest struct {
@@ -1127,12 +1148,13 @@ var File_skein_router_v1_router_proto protoreflect.FileDescriptor
 
 const file_skein_router_v1_router_proto_rawDesc = "" +
 	"\n" +
-	"\x1cskein/router/v1/router.proto\x12\x0fskein.router.v1\"p\n" +
+	"\x1cskein/router/v1/router.proto\x12\x0fskein.router.v1\x1a\x1cgoogle/protobuf/struct.proto\"\xa4\x01\n" +
 	"\aMessage\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05event\x18\x02 \x01(\tR\x05event\x12\x14\n" +
 	"\x04json\x18\x03 \x01(\tH\x00R\x04json\x12\x18\n" +
-	"\x06binary\x18\x04 \x01(\fH\x00R\x06binaryB\t\n" +
+	"\x06binary\x18\x04 \x01(\fH\x00R\x06binary\x122\n" +
+	"\x06object\x18\x05 \x01(\v2\x17.google.protobuf.StructH\x00R\apayloadB\t\n" +
 	"\apayload\"D\n" +
 	"\x0ePublishRequest\x122\n" +
 	"\amessage\x18\x01 \x01(\v2\x18.skein.router.v1.MessageR\amessage\"'\n" +
@@ -1237,35 +1259,37 @@ var file_skein_router_v1_router_proto_goTypes = []any{
 	(*DisconnectRequest)(nil),     // 15: skein.router.v1.DisconnectRequest
 	(*Connection)(nil),            // 16: skein.router.v1.Connection
 	(*DisconnectResponse)(nil),    // 17: skein.router.v1.DisconnectResponse
+	(*structpb.Struct)(nil),       // 18: google.protobuf.Struct
 }
 var file_skein_router_v1_router_proto_depIdxs = []int32{
-	1,  // 0: skein.router.v1.PublishRequest.message:type_name -> skein.router.v1.Message
-	1,  // 1: skein.router.v1.PublishBatchRequest.messages:type_name -> skein.router.v1.Message
-	6,  // 2: skein.router.v1.PublishBatchResponse.results:type_name -> skein.router.v1.PublishResult
-	1,  // 3: skein.router.v1.PublishStreamRequest.message:type_name -> skein.router.v1.Message
-	6,  // 4: skein.router.v1.PublishStreamResponse.result:type_name -> skein.router.v1.PublishResult
-	11, // 5: skein.router.v1.SubscribeResponse.subscribed:type_name -> skein.router.v1.Subscribed
-	1,  // 6: skein.router.v1.SubscribeResponse.message:type_name -> skein.router.v1.Message
-	14, // 7: skein.router.v1.TopicInfoResponse.receivers:type_name -> skein.router.v1.Receiver
-	0,  // 8: skein.router.v1.Receiver.reason:type_name -> skein.router.v1.Reason
-	16, // 9: skein.router.v1.DisconnectRequest.connection:type_name -> skein.router.v1.Connection
-	2,  // 10: skein.router.v1.RouterService.Publish:input_type -> skein.router.v1.PublishRequest
-	4,  // 11: skein.router.v1.RouterService.PublishBatch:input_type -> skein.router.v1.PublishBatchRequest
-	7,  // 12: skein.router.v1.RouterService.PublishStream:input_type -> skein.router.v1.PublishStreamRequest
-	9,  // 13: skein.router.v1.RouterService.Subscribe:input_type -> skein.router.v1.SubscribeRequest
-	12, // 14: skein.router.v1.RouterService.TopicInfo:input_type -> skein.router.v1.TopicInfoRequest
-	15, // 15: skein.router.v1.RouterService.Disconnect:input_type -> skein.router.v1.DisconnectRequest
-	3,  // 16: skein.router.v1.RouterService.Publish:output_type -> skein.router.v1.PublishResponse
-	5,  // 17: skein.router.v1.RouterService.PublishBatch:output_type -> skein.router.v1.PublishBatchResponse
-	8,  // 18: skein.router.v1.RouterService.PublishStream:output_type -> skein.router.v1.PublishStreamResponse
-	10, // 19: skein.router.v1.RouterService.Subscribe:output_type -> skein.router.v1.SubscribeResponse
-	13, // 20: skein.router.v1.RouterService.TopicInfo:output_type -> skein.router.v1.TopicInfoResponse
-	17, // 21: skein.router.v1.RouterService.Disconnect:output_type -> skein.router.v1.DisconnectResponse
-	16, // [16:22] is the sub-list for method output_type
-	10, // [10:16] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	18, // 0: skein.router.v1.Message.object:type_name -> google.protobuf.Struct
+	1,  // 1: skein.router.v1.PublishRequest.message:type_name -> skein.router.v1.Message
+	1,  // 2: skein.router.v1.PublishBatchRequest.messages:type_name -> skein.router.v1.Message
+	6,  // 3: skein.router.v1.PublishBatchResponse.results:type_name -> skein.router.v1.PublishResult
+	1,  // 4: skein.router.v1.PublishStreamRequest.message:type_name -> skein.router.v1.Message
+	6,  // 5: skein.router.v1.PublishStreamResponse.result:type_name -> skein.router.v1.PublishResult
+	11, // 6: skein.router.v1.SubscribeResponse.subscribed:type_name -> skein.router.v1.Subscribed
+	1,  // 7: skein.router.v1.SubscribeResponse.message:type_name -> skein.router.v1.Message
+	14, // 8: skein.router.v1.TopicInfoResponse.receivers:type_name -> skein.router.v1.Receiver
+	0,  // 9: skein.router.v1.Receiver.reason:type_name -> skein.router.v1.Reason
+	16, // 10: skein.router.v1.DisconnectRequest.connection:type_name -> skein.router.v1.Connection
+	2,  // 11: skein.router.v1.RouterService.Publish:input_type -> skein.router.v1.PublishRequest
+	4,  // 12: skein.router.v1.RouterService.PublishBatch:input_type -> skein.router.v1.PublishBatchRequest
+	7,  // 13: skein.router.v1.RouterService.PublishStream:input_type -> skein.router.v1.PublishStreamRequest
+	9,  // 14: skein.router.v1.RouterService.Subscribe:input_type -> skein.router.v1.SubscribeRequest
+	12, // 15: skein.router.v1.RouterService.TopicInfo:input_type -> skein.router.v1.TopicInfoRequest
+	15, // 16: skein.router.v1.RouterService.Disconnect:input_type -> skein.router.v1.DisconnectRequest
+	3,  // 17: skein.router.v1.RouterService.Publish:output_type -> skein.router.v1.PublishResponse
+	5,  // 18: skein.router.v1.RouterService.PublishBatch:output_type -> skein.router.v1.PublishBatchResponse
+	8,  // 19: skein.router.v1.RouterService.PublishStream:output_type -> skein.router.v1.PublishStreamResponse
+	10, // 20: skein.router.v1.RouterService.Subscribe:output_type -> skein.router.v1.SubscribeResponse
+	13, // 21: skein.router.v1.RouterService.TopicInfo:output_type -> skein.router.v1.TopicInfoResponse
+	17, // 22: skein.router.v1.RouterService.Disconnect:output_type -> skein.router.v1.DisconnectResponse
+	17, // [17:23] is the sub-list for method output_type
+	11, // [11:17] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_skein_router_v1_router_proto_init() }
@@ -1276,6 +1300,7 @@ func file_skein_router_v1_router_proto_init() {
 	file_skein_router_v1_router_proto_msgTypes[0].OneofWrappers = []any{
 		(*Message_Json)(nil),
 		(*Message_Binary)(nil),
+		(*Message_Object)(nil),
 	}
 	file_skein_router_v1_router_proto_msgTypes[8].OneofWrappers = []any{
 		(*SubscribeRequest_Topic)(nil),
