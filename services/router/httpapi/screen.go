@@ -27,8 +27,25 @@ func screen(next http.Handler) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(indifferent{w}, r)
 	})
+}
+
+// indifferent is a writer to somebody who may have gone, of which the gateway
+// would make a line of log. The context of the request ends then, and with it
+// the call.
+type indifferent struct{ http.ResponseWriter }
+
+// Write implements [http.ResponseWriter].
+func (w indifferent) Write(text []byte) (int, error) {
+	_, _ = w.ResponseWriter.Write(text)
+	return len(text), nil
+}
+
+// FlushError is what [http.ResponseController] calls.
+func (w indifferent) FlushError() error {
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+	return nil
 }
 
 // fromPage reports whether a page of a browser asks. A page anywhere could
