@@ -22,6 +22,9 @@ type gate struct {
 	letGo   chan struct{}
 }
 
+// open makes the channels, which belong to the bubble of the test.
+func (g *gate) open() { g.arrived, g.letGo = make(chan int, 10), make(chan struct{}) }
+
 func (g *gate) fake() *fake {
 	return &fake{batch: func(ctx context.Context, req *routerv1.PublishBatchRequest) (*routerv1.PublishBatchResponse, error) {
 		g.arrived <- len(req.GetMessages())
@@ -43,8 +46,9 @@ func (g *gate) fake() *fake {
 }
 
 func TestWhatIsPublishedAtOnceGoesInOneCall(t *testing.T) {
-	g := &gate{arrived: make(chan int, 10), letGo: make(chan struct{})}
+	g := &gate{}
 	withFakes(t, map[string]*fake{"a": g.fake()}, func(t *testing.T, n *network) {
+		g.open()
 		c := n.client(t, client.Options{Batch: true}, "a")
 		defer c.Close()
 		var publishing sync.WaitGroup
@@ -75,8 +79,9 @@ func TestWhatIsPublishedAtOnceGoesInOneCall(t *testing.T) {
 }
 
 func TestWhoStopsWaitingForABatch(t *testing.T) {
-	g := &gate{arrived: make(chan int, 10), letGo: make(chan struct{})}
+	g := &gate{}
 	withFakes(t, map[string]*fake{"a": g.fake()}, func(t *testing.T, n *network) {
+		g.open()
 		c := n.client(t, client.Options{Batch: true}, "a")
 		defer c.Close()
 		publish := func(timeout time.Duration) chan error {
@@ -107,8 +112,9 @@ func TestWhoStopsWaitingForABatch(t *testing.T) {
 }
 
 func TestCloseEndsWhatIsUnderWay(t *testing.T) {
-	g := &gate{arrived: make(chan int, 10), letGo: make(chan struct{})}
+	g := &gate{}
 	withFakes(t, map[string]*fake{"a": g.fake()}, func(t *testing.T, n *network) {
+		g.open()
 		c := n.client(t, client.Options{Batch: true}, "a")
 		done := make(chan error, 1)
 		go func() {

@@ -143,7 +143,8 @@ func TestNobodyIsThere(t *testing.T) {
 			defer c.Close()
 			began := time.Now()
 			_, err := c.Publish(t.Context(), "room:1", "e", nil)
-			if code := status.Code(err); err == nil || errors.Is(err, client.ErrUncertain) || code != codes.Unavailable && code != codes.DeadlineExceeded {
+			// A batch that is under way may still go out after its caller went.
+			if code := status.Code(err); err == nil || errors.Is(err, client.ErrUncertain) && !batch || code != codes.Unavailable && code != codes.DeadlineExceeded {
 				t.Errorf("batch %v: %v", batch, err)
 			}
 			if waited := time.Since(began); waited < time.Second || waited > 3*time.Second {

@@ -170,7 +170,7 @@ func TestASubscriptionThatMakesNoSense(t *testing.T) {
 }
 
 func TestALoopThatBreaksEndsItsSubscription(t *testing.T) {
-	ended := make(chan struct{})
+	var ended chan struct{}
 	a := &fake{subscribe: func(stream routerv1.RouterService_SubscribeServer) error {
 		_ = stream.Send(&routerv1.SubscribeResponse{Kind: &routerv1.SubscribeResponse_Message{Message: &routerv1.Message{}}})
 		<-stream.Context().Done()
@@ -178,6 +178,7 @@ func TestALoopThatBreaksEndsItsSubscription(t *testing.T) {
 		return nil
 	}}
 	withFakes(t, map[string]*fake{"a": a}, func(t *testing.T, n *network) {
+		ended = make(chan struct{})
 		c := n.client(t, client.Options{}, "a")
 		defer c.Close()
 		for range c.Subscribe(t.Context(), client.Subscription{}) {

@@ -55,6 +55,8 @@ func (r *Router) leave(ctx context.Context) error {
 	} else {
 		log.WarnContext(ctx, "leaving although somebody may still publish here", "after", time.Since(began))
 	}
+	r.backends.Refuse()
+	r.await(ctx, knowTime, r.backends.Idle)
 	if m, ok := r.deps.Membership.(interface {
 		Leave(ctx context.Context) error
 	}); ok {

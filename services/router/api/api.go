@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"sync"
 
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
@@ -47,6 +48,10 @@ type Server struct {
 	peers    Peers
 	edges    Edges
 	leaving  chan struct{} // closed by Leave
+
+	mu       sync.Mutex // guards the fields below
+	refusing bool
+	underWay int // calls that publish
 }
 
 // New returns the API of an exchange.
@@ -58,6 +63,38 @@ func New(x *exchange.Exchange, peers Peers, edges Edges, c Config) *Server {
 // as what it sent was answered. Everything else is served as before. It is
 // called at most once.
 func (s *Server) Leave() { close(s.leaving) }
+
+// Refuse sends every publish from now on to other routers: this one will not
+// hear any more what becomes of it. Those under way go on, see [Server.Idle].
+func (s *Server) Refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusing = true
+}
+
+// Idle reports whether no call that publishes is under way.
+func (s *Server) Idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.underWay == 0
+}
+
+// enter begins a call that publishes, which ends with leave.
+func (s *Server) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refusing {
+		return Leaving(s.config.ID, "nothing was published, send it to another")
+	}
+	s.underWay++
+	return nil
+}
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.underWay--
+}
 
 // result hears of one publish. It implements [exchange.Origin].
 type result chan exchange.Outcome
@@ -71,6 +108,10 @@ func (s *Server) Publish(ctx context.Context, req *routerv1.PublishRequest) (*ro
 	if bad != nil {
 		return nil, bad.err()
 	}
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
 	trace.SpanFromContext(ctx).SetAttributes(topicKey.String(broadcast.GetTopic()))
 	broadcast.Trace = telemetry.Bytes(ctx)
 	done := make(result, 1)
@@ -104,6 +145,10 @@ func (s *Server) PublishBatch(ctx context.Context, req *routerv1.PublishBatchReq
 	if len(messages) > MaxBatch {
 		return nil, badField("messages", "must be at most %d, got %d", MaxBatch, len(messages)).err()
 	}
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
 	results := make([]*routerv1.PublishResult, len(messages))
 	done := make(numbered, len(messages))
 	traced := telemetry.Bytes(ctx)
