@@ -41,7 +41,9 @@ type RouterServiceClient interface {
 	//
 	// Errors: INVALID_ARGUMENT with google.rpc.BadRequest details when the
 	// message is malformed, UNAVAILABLE when no owner could be reached,
-	// RESOURCE_EXHAUSTED when a queue on the way is full.
+	// RESOURCE_EXHAUSTED when a queue on the way is full. A router that is about
+	// to end answers UNAVAILABLE with the google.rpc.ErrorInfo reason LEAVING:
+	// nothing was published then.
 	Publish(ctx context.Context, in *PublishRequest, opts ...grpc.CallOption) (*PublishResponse, error)
 	// PublishBatch sends several messages, each with a result of its own, in the
 	// order of the list for messages of one topic.
@@ -163,7 +165,9 @@ type RouterServiceServer interface {
 	//
 	// Errors: INVALID_ARGUMENT with google.rpc.BadRequest details when the
 	// message is malformed, UNAVAILABLE when no owner could be reached,
-	// RESOURCE_EXHAUSTED when a queue on the way is full.
+	// RESOURCE_EXHAUSTED when a queue on the way is full. A router that is about
+	// to end answers UNAVAILABLE with the google.rpc.ErrorInfo reason LEAVING:
+	// nothing was published then.
 	Publish(context.Context, *PublishRequest) (*PublishResponse, error)
 	// PublishBatch sends several messages, each with a result of its own, in the
 	// order of the list for messages of one topic.
