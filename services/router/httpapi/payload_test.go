@@ -30,7 +30,9 @@ func TestPayloadsStayWhatTheyAre(t *testing.T) {
 			Kind: &routerv1.SubscribeResponse_Message{Message: m},
 		}})
 		var line struct {
-			Result struct{ Message struct{ Payload json.RawMessage } }
+			Result struct {
+				Message struct{ Payload json.RawMessage }
+			}
 		}
 		var compact bytes.Buffer
 		if err != nil || json.Unmarshal(text, &line) != nil || json.Compact(&compact, payload) != nil {
