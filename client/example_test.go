@@ -16,7 +16,7 @@ const exampleRouter = "passthrough:///r1"
 
 // withRouter runs an example beside a router.
 func withRouter(example func(ctx context.Context, dial []grpc.DialOption)) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // an example has no test's context
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	f := newFleet()
 	if err := f.start(ctx, "r1"); err != nil {

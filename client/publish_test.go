@@ -28,17 +28,6 @@ func fails(err error) *fake {
 	return &fake{publish: func(context.Context, *routerv1.PublishRequest) (*routerv1.PublishResponse, error) { return nil, err }}
 }
 
-// until publishes until the router that fails was asked: a client begins anywhere.
-func until(t *testing.T, c *client.Client, done func() bool) error {
-	t.Helper()
-	for range 100 {
-		if _, err := c.Publish(t.Context(), "room:1", "e", nil); err != nil || done() {
-			return err
-		}
-	}
-	return errors.New("it was never asked")
-}
-
 func TestAPublishGoesPastARouterThatIsNotThere(t *testing.T) {
 	withFakes(t, map[string]*fake{"b": accepts("b")}, func(t *testing.T, n *network) {
 		for range 8 { // wherever it begins

@@ -89,13 +89,13 @@ func TestCurlsOfTheDocs(t *testing.T) {
 	defer cancel()
 	run := func(command string) string {
 		t.Helper()
-		out, err := exec.CommandContext(ctx, "sh", "-c", command+" -sS --fail-with-body").Output() //nolint:gosec // from our own page
+		out, err := exec.CommandContext(ctx, "sh", "-c", command+" -sS --fail-with-body").Output()
 		if err != nil || !json.Valid(out) {
 			t.Errorf("%s: %v: %s", command, err, out)
 		}
 		return string(out)
 	}
-	listening, heard := exec.CommandContext(ctx, "sh", "-c", "exec "+commands[2]+" -sS"), make(chan string, 10) //nolint:gosec // from our own page
+	listening, heard := exec.CommandContext(ctx, "sh", "-c", "exec "+commands[2]+" -sS"), make(chan string, 10)
 	lines, err := listening.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestCurlsOfTheDocs(t *testing.T) {
 		}
 	}
 	cancel()
-	for range heard { //nolint:revive // until curl is gone
+	for range heard { // until curl is gone
 	}
 	_ = listening.Wait() // it was killed
 }

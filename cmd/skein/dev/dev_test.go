@@ -112,7 +112,7 @@ func TestMessagesCrossOneProcess(t *testing.T) {
 
 func TestTheAPIsAreOpen(t *testing.T) {
 	f := start(t, func(c *Config) {
-		c.GRPC, c.PresenceGRPC, c.Admin = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+		c.GRPC, c.HTTP, c.PresenceGRPC, c.Admin = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	})
 	defer f.stop()
 	conn, err := rpc.Dial(f.find(t, `Backends +gRPC at (\S+)`))
@@ -123,6 +123,9 @@ func TestTheAPIsAreOpen(t *testing.T) {
 	members, err := adminv1.NewAdminServiceClient(conn).Members(t.Context(), &adminv1.MembersRequest{})
 	if err != nil || members.GetSelf() != routerID || len(members.GetEdges()) != 1 || len(members.GetView().GetMembers()) != 2 {
 		t.Errorf("got %v, %v", members, err)
+	}
+	if code, body := get(t, "http://"+f.find(t, `Backends +http://(\S+)`)+"/v1/topic?topic=room:1"); code != 200 || !strings.Contains(body, routerID) {
+		t.Errorf("over HTTP: %d %s", code, body)
 	}
 	admin := f.find(t, `Admin +http://(\S+)/metrics`)
 	if code, body := get(t, "http://"+admin+"/readyz"); code != 200 {
@@ -143,6 +146,7 @@ func TestBusyPorts(t *testing.T) {
 	for flag, change := range map[string]func(*Config){
 		"--listen":        func(c *Config) { c.Listen = busy },
 		"--grpc":          func(c *Config) { c.GRPC = busy },
+		"--http":          func(c *Config) { c.HTTP = busy },
 		"--presence-grpc": func(c *Config) { c.PresenceGRPC = busy },
 		"--admin":         func(c *Config) { c.Admin = busy },
 	} {

@@ -24,10 +24,8 @@ const (
 // framing is how the messages of a stream follow one another.
 type framing struct{ contentType, before, after string }
 
-var (
-	lines  = framing{linesType, "", "\n"}
-	events = framing{eventStream, "data: ", "\n\n"} // server-sent events
-)
+func lines() framing  { return framing{linesType, "", "\n"} }
+func events() framing { return framing{eventStream, "data: ", "\n\n"} } // server-sent events
 
 // codec is the gateway's way between JSON and protos, except that the payload of
 // a message stays the text it is. It implements [runtime.Marshaler],

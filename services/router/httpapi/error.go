@@ -27,7 +27,7 @@ func fail(w http.ResponseWriter, err error) {
 	}
 	text, err := protojson.Marshal(s.Proto())
 	if err != nil { // details of a type that is not linked here
-		text, _ = protojson.Marshal(status.New(s.Code(), s.Message()).Proto()) //nolint:errchkjson // two plain fields
+		text, _ = protojson.Marshal(status.New(s.Code(), s.Message()).Proto()) // of two plain fields
 	}
 	w.Header().Set("Content-Type", jsonType)
 	if s.Code() == codes.Unauthenticated {

@@ -111,10 +111,11 @@ func serve(t *testing.T, b *backend) *site {
 	return &site{"http://" + listener.Addr().String(), stop}
 }
 
-// request is one, with headers as pairs.
-func (s *site) request(ctx context.Context, t *testing.T, method, path string, body io.Reader, headers ...string) *http.Response {
+// request is one, "METHOD /path", with headers as pairs.
+func (s *site) request(ctx context.Context, t *testing.T, call, body string, headers ...string) *http.Response {
 	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, method, s.url+path, body)
+	method, path, _ := strings.Cut(call, " ")
+	req, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func (s *site) request(ctx context.Context, t *testing.T, method, path string, b
 // ask returns the status and body of an answer.
 func (s *site) ask(t *testing.T, method, path, body string, headers ...string) (int, string) {
 	t.Helper()
-	resp := s.request(t.Context(), t, method, path, strings.NewReader(body), headers...)
+	resp := s.request(t.Context(), t, method+" "+path, body, headers...)
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)

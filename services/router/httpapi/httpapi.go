@@ -90,8 +90,8 @@ func New(listener net.Listener, service routerv1.RouterServiceServer, tel *telem
 // newHandler returns what answers requests by calls on conn.
 func newHandler(conn grpc.ClientConnInterface) (http.Handler, error) {
 	gateway := runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, newCodec(lines)),
-		runtime.WithMarshalerOption(eventStream, newCodec(events)),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, newCodec(lines())),
+		runtime.WithMarshalerOption(eventStream, newCodec(events())),
 		runtime.WithIncomingHeaderMatcher(passed),
 		runtime.WithOutgoingHeaderMatcher(none),
 		runtime.WithOutgoingTrailerMatcher(none),

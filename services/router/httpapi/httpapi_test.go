@@ -157,12 +157,12 @@ func TestErrorsOfTheBackend(t *testing.T) {
 		if code != c.status || !sameJSON(t, answer, c.answer) {
 			t.Errorf("%v: answered %d %s", c.err, code, answer)
 		}
-		resp := s.request(t.Context(), t, "GET", "/v1/topic?topic=a", http.NoBody)
+		resp := s.request(t.Context(), t, "GET /v1/topic?topic=a", "")
 		if challenge := resp.Header.Get("WWW-Authenticate"); (challenge == "Bearer") != (c.status == 401) {
 			t.Errorf("%v: challenge %q", c.err, challenge)
 		}
 		// A subscription that fails at once has the status of its error.
-		resp = s.request(t.Context(), t, "GET", "/v1/subscribe?topic=a", http.NoBody)
+		resp = s.request(t.Context(), t, "GET /v1/subscribe?topic=a", "")
 		if resp.StatusCode != c.status {
 			t.Errorf("%v: subscribing: %s", c.err, resp.Status)
 		}

@@ -20,8 +20,8 @@ const (
 // parser of protos would take it apart, and lose the order of keys and large
 // integers. What is not shaped like a message is left for that parser to refuse.
 func hidePayload(text []byte) ([]byte, error) {
-	var message map[string]json.RawMessage
-	if json.Unmarshal(text, &message) != nil || message[payloadField] == nil {
+	message, ok := parse[map[string]json.RawMessage](text)
+	if !ok || message[payloadField] == nil {
 		return text, nil
 	}
 	if err := hide(message); err != nil {
@@ -32,9 +32,12 @@ func hidePayload(text []byte) ([]byte, error) {
 
 // hidePayloads is [hidePayload] for the messages of a batch.
 func hidePayloads(text []byte) ([]byte, error) {
-	var batch map[string]json.RawMessage
-	var messages []map[string]json.RawMessage
-	if json.Unmarshal(text, &batch) != nil || json.Unmarshal(batch[messagesField], &messages) != nil {
+	batch, ok := parse[map[string]json.RawMessage](text)
+	if !ok {
+		return text, nil
+	}
+	messages, ok := parse[[]map[string]json.RawMessage](batch[messagesField])
+	if !ok {
 		return text, nil
 	}
 	for _, m := range messages {
@@ -48,6 +51,12 @@ func hidePayloads(text []byte) ([]byte, error) {
 	}
 	batch[messagesField] = hidden
 	return json.Marshal(batch)
+}
+
+// parse reports whether text has the shape of a T.
+func parse[T any](text []byte) (parsed T, ok bool) {
+	ok = json.Unmarshal(text, &parsed) == nil
+	return parsed, ok
 }
 
 func hide(message map[string]json.RawMessage) error {

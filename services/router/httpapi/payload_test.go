@@ -23,10 +23,10 @@ func TestPayloadsStayWhatTheyAre(t *testing.T) {
 		body := append([]byte(`{"payload" : `), payload...)
 		body = append(body, `, "topic":"t", "event":"e"}`...)
 		var m *routerv1.Message
-		if err := newCodec(lines).Unmarshal(body, &m); err != nil || m.GetJson() != string(payload) {
+		if err := newCodec(lines()).Unmarshal(body, &m); err != nil || m.GetJson() != string(payload) {
 			t.Fatalf("%s became %v, %v", body, m, err)
 		}
-		text, err := newCodec(lines).Marshal(map[string]any{"result": &routerv1.SubscribeResponse{
+		text, err := newCodec(lines()).Marshal(map[string]any{"result": &routerv1.SubscribeResponse{
 			Kind: &routerv1.SubscribeResponse_Message{Message: m},
 		}})
 		var line struct {
@@ -54,7 +54,7 @@ func FuzzUnmarshal(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c := newCodec(lines)
+		c := newCodec(lines())
 		var m *routerv1.Message
 		if c.Unmarshal(text, &m) == nil && m.GetObject() != nil {
 			t.Errorf("%q was taken apart", text)

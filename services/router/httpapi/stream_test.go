@@ -41,7 +41,7 @@ func TestSubscriptions(t *testing.T) {
 		{"text/event-stream", "text/event-stream", "data: "},
 	} {
 		s := serve(t, &backend{steps: steps(), fails: status.Error(codes.ResourceExhausted, "too slow")})
-		resp := s.request(t.Context(), t, "GET", "/v1/subscribe?topic=room:1", http.NoBody, "Accept", c.accept)
+		resp := s.request(t.Context(), t, "GET /v1/subscribe?topic=room:1", "", "Accept", c.accept)
 		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != c.contentType {
 			t.Errorf("%q: %s, %s", c.accept, resp.Status, resp.Header.Get("Content-Type"))
 		}
@@ -62,7 +62,7 @@ func TestSubscriptions(t *testing.T) {
 // Numbers that a double cannot hold reach who listens as they were published.
 func TestPayloadsAreNotReencoded(t *testing.T) {
 	s := serve(t, &backend{steps: steps()[1:2]})
-	resp := s.request(t.Context(), t, "GET", "/v1/subscribe?prefix=room:", http.NoBody)
+	resp := s.request(t.Context(), t, "GET /v1/subscribe?prefix=room:", "")
 	if line := nextLine(t, bufio.NewReader(resp.Body)); !strings.Contains(line, `{"z":9007199254740993,"a":"<"}`) {
 		t.Errorf("got %s", line)
 	}
@@ -98,7 +98,7 @@ func TestAListenerThatGoesEndsItsSubscription(t *testing.T) {
 	b := &backend{steps: steps(), ended: make(chan struct{})}
 	s := serve(t, b)
 	ctx, cancel := context.WithCancel(t.Context())
-	resp := s.request(ctx, t, "GET", "/v1/subscribe?topic=room:1", http.NoBody)
+	resp := s.request(ctx, t, "GET /v1/subscribe?topic=room:1", "")
 	nextLine(t, bufio.NewReader(resp.Body))
 	cancel()
 	select {
@@ -111,7 +111,7 @@ func TestAListenerThatGoesEndsItsSubscription(t *testing.T) {
 func TestStoppingEndsSubscriptions(t *testing.T) {
 	b := &backend{steps: steps(), ended: make(chan struct{})}
 	s := serve(t, b)
-	resp := s.request(t.Context(), t, "GET", "/v1/subscribe?topic=room:1", http.NoBody)
+	resp := s.request(t.Context(), t, "GET /v1/subscribe?topic=room:1", "")
 	nextLine(t, bufio.NewReader(resp.Body))
 	if err := s.stop(); err != nil {
 		t.Error(err)
