@@ -229,10 +229,10 @@ func TestRollingRestartUnderAPublisher(t *testing.T) {
 						return
 					}
 					want = append(want, event)
-					time.Sleep(5 * time.Millisecond) // virtual time
+					time.Sleep(20 * time.Millisecond) // virtual time
 				}
 			}()
-			for _, id := range []string{"r1", "r2", "r1"} {
+			for _, id := range []string{"r1", "r2"} {
 				if err := f.stop(id); err != nil {
 					t.Error(err)
 				}

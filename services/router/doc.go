@@ -9,6 +9,10 @@
 // peers and backends, or forwards once over its link to the owner. The pump of
 // each stream sends what its queue holds.
 //
+// Package httpapi takes the calls of backends over HTTP. It passes them to
+// package api through a gRPC server in memory that has the interceptors of the
+// public one.
+//
 // Two calls end at an edge and not in the exchange: a Disconnect of a backend,
 // which all edges are asked, and a Poll that one edge passes on to another. They
 // go out on the edge's stream, and their answers come back on it.

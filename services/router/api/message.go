@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/skein-mesh/skein/pkg/channel"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
@@ -72,8 +75,8 @@ func validate(m *routerv1.Message) (*meshv1.Broadcast, problems) {
 		}
 	case *routerv1.Message_Object:
 		var err error
-		if b.Payload, err = json.Marshal(payload.Object.AsMap()); err != nil {
-			bad = append(bad, badField(field+".payload", "has no JSON form: %v", err)...)
+		if b.Payload, err = objectText(payload.Object); err != nil {
+			bad = append(bad, badField(field+".payload", "must have a JSON form: every value set, every number finite")...)
 		}
 	default:
 		b.Payload = []byte(emptyObject)
@@ -85,6 +88,17 @@ func validate(m *routerv1.Message) (*meshv1.Broadcast, problems) {
 		return nil, bad
 	}
 	return b, nil
+}
+
+// objectText is an object as JSON, the same each time.
+func objectText(o *structpb.Struct) ([]byte, error) {
+	text, err := protojson.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer // protojson varies its spaces
+	err = json.Compact(&compact, text)
+	return compact.Bytes(), err
 }
 
 // maxBinaryTopic is what the one length byte of the V2 binary frame can say.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
@@ -16,6 +18,14 @@ import (
 
 func withJSON(text string) *routerv1.Message {
 	return &routerv1.Message{Topic: "room:1", Event: "e", Payload: &routerv1.Message_Json{Json: text}}
+}
+
+func withStruct(fields map[string]any) *routerv1.Message {
+	object, err := structpb.NewStruct(fields)
+	if err != nil {
+		return nil
+	}
+	return &routerv1.Message{Topic: "room:1", Event: "e", Payload: &routerv1.Message_Object{Object: object}}
 }
 
 func TestMessagesThatAreTaken(t *testing.T) {
@@ -29,6 +39,14 @@ func TestMessagesThatAreTaken(t *testing.T) {
 		},
 		"nothing is the empty object": {
 			&routerv1.Message{Topic: "room:1", Event: "e"},
+			&meshv1.Broadcast{Topic: "room:1", Event: "e", Payload: []byte("{}"), Encoding: meshv1.Encoding_ENCODING_JSON},
+		},
+		"a struct": {
+			withStruct(map[string]any{"b": []any{1, nil}, "a": "x"}),
+			&meshv1.Broadcast{Topic: "room:1", Event: "e", Payload: []byte(`{"a":"x","b":[1,null]}`), Encoding: meshv1.Encoding_ENCODING_JSON},
+		},
+		"an empty struct": {
+			&routerv1.Message{Topic: "room:1", Event: "e", Payload: &routerv1.Message_Object{}},
 			&meshv1.Broadcast{Topic: "room:1", Event: "e", Payload: []byte("{}"), Encoding: meshv1.Encoding_ENCODING_JSON},
 		},
 		"bytes": {
@@ -63,6 +81,7 @@ func TestMessagesThatAreRefused(t *testing.T) {
 		"spaces":                 {withJSON(`  `), []string{"message.json"}},
 		"a text that ends early": {withJSON(`{"a":`), []string{"message.json"}},
 		"two objects":            {withJSON(`{}{}`), []string{"message.json"}},
+		"no number":              {withStruct(map[string]any{"n": math.NaN()}), []string{"message.payload"}},
 		"bytes that are no text": {withJSON("{\"a\":\"\xff\"}"), []string{"message.json"}},
 		"bytes on a long topic": {
 			&routerv1.Message{Topic: strings.Repeat("t", 256), Event: "e", Payload: &routerv1.Message_Binary{}}, []string{"message.topic"},
