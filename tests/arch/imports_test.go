@@ -59,6 +59,7 @@ var layers = []struct {
 	{"pkg/", []string{"pkg/"}},
 
 	{"proto/gen/", []string{"proto/gen/"}},
+	{"client/", []string{"proto/gen/"}},
 	{"web/", nil},
 	{"examples/", []string{"proto/gen/"}},
 	{"tests/", []string{"services/", "pkg/", "proto/gen/", "web/"}},
@@ -132,6 +133,7 @@ var heavy = []struct {
 	{"github.com/MicahParks/", []string{"pkg/token/"}},
 	{"github.com/klauspost/compress/", []string{"pkg/wsframe/"}},
 	{"github.com/pires/go-proxyproto/", []string{"services/edge/socket/"}},
+	{"github.com/grpc-ecosystem/", []string{"services/router/httpapi/", "proto/gen/gateway/"}},
 	{"gonum.org/", []string{"cmd/skein/plot/"}},
 	{"k8s.io/", []string{"pkg/kube/", "services/presence/kubernetes/"}},
 	{"github.com/fsnotify/", []string{"pkg/cluster/seeds/"}},
