@@ -12,6 +12,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/cluster/serf"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
+	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/pkg/version"
 )
@@ -21,6 +22,7 @@ type Daemon struct {
 	Services  net.Listener // of gRPC
 	Members   *serf.Serf
 	Telemetry *telemetry.Telemetry
+	Security  rpc.Security
 
 	admin  net.Listener
 	gossip string
@@ -40,6 +42,10 @@ func New(ctx context.Context, cfg Config, role cluster.Role, name string, stderr
 		cfg.ID = cluster.NewID()
 	}
 	tel, err := telemetry.New(ctx, cfg.Config, telemetry.Identity{Service: name, ID: cfg.ID, Version: version.Version}, stderr)
+	if err != nil {
+		return nil, err
+	}
+	security, err := rpc.Secure(cfg.security(), tel)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +73,7 @@ func New(ctx context.Context, cfg Config, role cluster.Role, name string, stderr
 	if err != nil {
 		return nil, err
 	}
-	return &Daemon{Services: services, Members: members, Telemetry: tel, admin: admin, gossip: cfg.Gossip}, nil
+	return &Daemon{Services: services, Members: members, Telemetry: tel, Security: security, admin: admin, gossip: cfg.Gossip}, nil
 }
 
 // Run runs s, and before and after it all that it stands on, until ctx ends.

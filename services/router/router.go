@@ -37,6 +37,7 @@ type Deps struct {
 	Joined     func() bool                                    // whether the membership found its seeds; nil means that it has none
 	Dial       func(address string) (*grpc.ClientConn, error) // of other routers; nil for [rpc.Dial]
 	Handlers   func(target string) (*grpc.ClientConn, error)  // dials backends; nil for [handlers.Dial]
+	Security   rpc.Security                                   // of the gRPC services and of what the default of Dial makes
 	Telemetry  *telemetry.Telemetry
 }
 
@@ -74,7 +75,8 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	}
 	edges := attach.New(x, hello, cfg.EdgeBytes, tel.Log)
 	r := &Router{deps: deps, exchange: x, mesh: m, edges: edges, streams: newStreams(), handlers: proxy}
-	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, grpc.ChainStreamInterceptor(r.streams.intercept))
+	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log,
+		append(deps.Security.Server(access()), grpc.ChainStreamInterceptor(r.streams.intercept))...)
 	r.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	r.backends = api.New(x, m, edges, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
 	routerv1.RegisterRouterServiceServer(r.server, r.backends)
@@ -90,7 +92,7 @@ func (d Deps) complete() Deps {
 		d.Joined = func() bool { return true }
 	}
 	if d.Dial == nil {
-		d.Dial = func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address, rpc.Traced(d.Telemetry)) }
+		d.Dial = d.Security.Dialer(d.Telemetry)
 	}
 	if d.Handlers == nil {
 		d.Handlers = handlers.Dial(d.Telemetry)

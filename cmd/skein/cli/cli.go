@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/skein-mesh/skein/pkg/conf"
+	"github.com/skein-mesh/skein/pkg/tlsfiles"
 )
 
 // Exit codes of the program.
@@ -38,7 +40,7 @@ type Env struct {
 // Main runs one command until it is done or ctx ends and returns the exit code:
 // 0 for success, 1 for failure, 2 for wrong usage.
 func Main(ctx context.Context, env Env) int {
-	root := newRoot(&app{Env: env, common: defaults()})
+	root := newRoot(newApp(env))
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
@@ -65,7 +67,14 @@ func Main(ctx context.Context, env Env) int {
 type app struct {
 	Env
 	common  *common
-	resolve func() error // fills common from flags and the environment
+	resolve func() error                      // fills common from flags and the environment
+	secure  func() ([]grpc.DialOption, error) // reads the files that common names, once
+}
+
+func newApp(env Env) *app {
+	a := &app{Env: env, common: defaults()}
+	a.secure = sync.OnceValues(a.common.secure)
+	return a
 }
 
 // common are the flags of every command.
@@ -74,6 +83,9 @@ type common struct {
 	Presence []string      `conf:"presence" usage:"gRPC addresses of presence instances; the first that answers is asked"`
 	Timeout  time.Duration `conf:"timeout"  usage:"how long one question may take"`
 	Output   string        `conf:"output"   usage:"how to print: table or json"`
+	APIKey   string        `conf:"api-key"  usage:"key to show to routers and presence instances; better in SKEIN_API_KEY, which other users of the machine cannot see" secret:"true"`
+	Insecure bool          `conf:"insecure" usage:"send the API key to other machines although nothing is encrypted"`
+	tlsfiles.TLS
 }
 
 func defaults() *common {
@@ -97,7 +109,7 @@ func (c *common) Validate() error {
 	if !slices.Contains([]string{"table", "json"}, c.Output) {
 		errs = append(errs, fmt.Errorf("output: %q is neither table nor json", c.Output))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.TLS.ValidateClient())...)
 }
 
 func (c *common) json() bool { return c.Output == "json" }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/cluster/seeds"
 )
 
@@ -52,21 +53,10 @@ func (s Settings) Validate() error {
 		"cluster: the name must have 1 to %d bytes", memberlist.LabelMaxSize)
 	_, err = s.keys()
 	errs = append(errs, err)
-	check(s.Insecure || len(s.Keys) > 0 || Loopback(s.Gossip),
+	check(s.Insecure || len(s.Keys) > 0 || cluster.Loopback(s.Gossip),
 		"gossip: %s is not a loopback address, so whoever reaches it could join: "+
 			"set gossip-keys (make one with `openssl rand -base64 32`) or, on a network you trust, insecure", s.Gossip)
 	return errors.Join(errs...)
-}
-
-// Loopback reports whether address, "host:port", can be reached from this
-// machine only.
-func Loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // keys decodes the keys. An error never shows a key.
