@@ -68,7 +68,7 @@ func New(ctx context.Context, cfg Config, role cluster.Role, name string, stderr
 			ID: cfg.ID, Incarnation: cluster.NewIncarnation(), Role: role,
 			State: cluster.StateJoining, Address: address, Version: version.Version,
 		},
-		Log: tel.Log, Meter: tel.Meter,
+		Log: tel.Log, Meter: tel.Meter, Refusals: security.Refusals(),
 	})
 	if err != nil {
 		return nil, err

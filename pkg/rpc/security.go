@@ -73,6 +73,9 @@ func (s Security) Client() []grpc.DialOption {
 	return options
 }
 
+// Refusals counts and logs what the process refuses; nil in the zero value.
+func (s Security) Refusals() *refusal.Log { return s.refusals }
+
 // Dialer returns a [Dial] that is protected and takes part in traces.
 func (s Security) Dialer(tel *telemetry.Telemetry) func(address string) (*grpc.ClientConn, error) {
 	options := append(s.Client(), Traced(tel))
