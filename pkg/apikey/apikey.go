@@ -155,6 +155,12 @@ func (k *Keys) Len() int {
 	return len(k.known)
 }
 
+// Has reports whether a key is known.
+func (k *Keys) Has(key string) bool {
+	_, ok := k.find(key)
+	return ok
+}
+
 // find looks a key up. Comparing hashes of what a caller guesses tells nothing
 // of the keys, however long it takes.
 func (k *Keys) find(key string) (Key, bool) {

@@ -48,6 +48,7 @@ type Deps struct {
 	Joined     func() bool                                    // whether the membership found its seeds; nil means that it has none
 	Dial       func(address string) (*grpc.ClientConn, error) // of other instances; nil dials their addresses
 	Security   meshrpc.Security                               // of the gRPC services and of what the default of Dial makes
+	Register   func(grpc.ServiceRegistrar)                    // adds services about the process; nil for none
 	Telemetry  *telemetry.Telemetry
 }
 
@@ -82,6 +83,9 @@ func New(cfg Config, deps Deps) (*Presence, error) {
 	}
 	server := meshrpc.NewServer(deps.Telemetry, deps.Telemetry.Log, deps.Security.Server(access())...)
 	service.Register(server)
+	if deps.Register != nil {
+		deps.Register(server)
+	}
 	return &Presence{deps: deps, service: service, costs: costs, server: server}, nil
 }
 

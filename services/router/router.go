@@ -38,6 +38,7 @@ type Deps struct {
 	Dial       func(address string) (*grpc.ClientConn, error) // of other routers; nil for [rpc.Dial]
 	Handlers   func(target string) (*grpc.ClientConn, error)  // dials backends; nil for [handlers.Dial]
 	Security   rpc.Security                                   // of the gRPC services and of what the default of Dial makes
+	Register   func(grpc.ServiceRegistrar)                    // adds services about the process; nil for none
 	Telemetry  *telemetry.Telemetry
 }
 
@@ -83,6 +84,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	adminv1.RegisterAdminServiceServer(r.server, r.backends)
 	handlerv1.RegisterChannelHandlerServer(r.server, r.handlers)
 	meshv1.RegisterMeshServiceServer(r.server, &meshService{id: self.ID, edges: edges, peers: m})
+	deps.Register(r.server)
 	return r, nil
 }
 
@@ -93,6 +95,9 @@ func (d Deps) complete() Deps {
 	}
 	if d.Dial == nil {
 		d.Dial = d.Security.Dialer(d.Telemetry)
+	}
+	if d.Register == nil {
+		d.Register = func(grpc.ServiceRegistrar) {}
 	}
 	if d.Handlers == nil {
 		d.Handlers = handlers.Dial(d.Telemetry)

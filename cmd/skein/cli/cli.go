@@ -139,8 +139,8 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd.CommandPath(), err} })
 	root.AddCommand(
 		a.devCommand(), a.membersCommand(), a.topCommand(), a.topicCommand(), a.peopleCommand(), a.publishCommand(), a.tailCommand(),
-		a.kickCommand(), a.rebalanceCommand(), a.drainCommand(), a.rolloutCommand(), a.tokenCommand(), a.benchCommand(), a.configCommand(),
-		a.versionCommand(),
+		a.kickCommand(), a.rebalanceCommand(), a.drainCommand(), a.rolloutCommand(), a.tokenCommand(), a.keysCommand(), a.benchCommand(),
+		a.configCommand(), a.versionCommand(),
 	)
 	return root
 }
