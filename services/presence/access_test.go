@@ -37,7 +37,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		}
 		listener, registry := bufconn.Listen(1<<16), cluster.NewRegistry()
 		member := registry.Member(cluster.Member{ID: "p", Incarnation: 1, Role: cluster.RolePresence, State: cluster.StateJoining, Address: "p"})
-		p, err := presence.New(presence.Deps{Listener: listener, Membership: member, Security: security, Telemetry: telemetry.Nop()})
+		p, err := presence.New(presence.Default(), presence.Deps{Listener: listener, Membership: member, Security: security, Telemetry: telemetry.Nop()})
 		if err != nil {
 			t.Fatal(err)
 		}

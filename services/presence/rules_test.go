@@ -14,7 +14,7 @@ import (
 // but operators, and fails here.
 func TestEveryCallHasARule(t *testing.T) {
 	member := cluster.NewRegistry().Member(cluster.Member{ID: "p", Incarnation: 1, Role: cluster.RolePresence, State: cluster.StateJoining, Address: "p"})
-	p, err := New(Deps{Membership: member, Telemetry: telemetry.Nop()})
+	p, err := New(Default(), Deps{Membership: member, Telemetry: telemetry.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
