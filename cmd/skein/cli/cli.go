@@ -10,7 +10,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,7 +39,7 @@ type Env struct {
 // Main runs one command until it is done or ctx ends and returns the exit code:
 // 0 for success, 1 for failure, 2 for wrong usage.
 func Main(ctx context.Context, env Env) int {
-	root := newRoot(newApp(env))
+	root := newRoot(&app{Env: env, common: defaults()})
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
@@ -67,14 +66,8 @@ func Main(ctx context.Context, env Env) int {
 type app struct {
 	Env
 	common  *common
-	resolve func() error                      // fills common from flags and the environment
-	secure  func() ([]grpc.DialOption, error) // reads the files that common names, once
-}
-
-func newApp(env Env) *app {
-	a := &app{Env: env, common: defaults()}
-	a.secure = sync.OnceValues(a.common.secure)
-	return a
+	resolve func() error // fills common from flags and the environment
+	secure  secure
 }
 
 // common are the flags of every command.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -57,7 +58,7 @@ func (a *app) first(ctx context.Context, s service, addresses []string) (*grpc.C
 // connect returns a connection that works now. The health check makes it dial;
 // any answer will do, even of a server that has no such service.
 func (a *app) connect(ctx context.Context, address string) (*grpc.ClientConn, error) {
-	secure, err := a.secure()
+	secure, err := a.secure.options(a.common)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +76,21 @@ func (a *app) connect(ctx context.Context, address string) (*grpc.ClientConn, er
 	return nil, plain(err)
 }
 
-// secure returns the options by which connections are protected and say who
+// secure protects connections. Files are read once.
+type secure struct {
+	once    sync.Once
+	dial    []grpc.DialOption
+	problem error
+}
+
+func (s *secure) options(c *common) ([]grpc.DialOption, error) {
+	s.once.Do(func() { s.dial, s.problem = c.protection() })
+	return s.dial, s.problem
+}
+
+// protection returns the options by which connections are protected and say who
 // calls.
-func (c *common) secure() ([]grpc.DialOption, error) {
+func (c *common) protection() ([]grpc.DialOption, error) {
 	var options []grpc.DialOption
 	if c.TLS.Enabled() {
 		files, err := tlsfiles.Load(c.TLS, slog.New(slog.DiscardHandler))
