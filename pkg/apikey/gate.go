@@ -28,16 +28,18 @@ type Rule struct {
 type Rules map[string]Rule
 
 // common are the rules of services that every server has.
-var common = Rules{
-	"grpc.health.v1.Health":                    {Scope: Anyone},
-	"grpc.reflection.v1.ServerReflection":      {Scope: AnyKey},
-	"grpc.reflection.v1alpha.ServerReflection": {Scope: AnyKey},
+func common() Rules {
+	return Rules{
+		"grpc.health.v1.Health":                    {Scope: Anyone},
+		"grpc.reflection.v1.ServerReflection":      {Scope: AnyKey},
+		"grpc.reflection.v1alpha.ServerReflection": {Scope: AnyKey},
+	}
 }
 
 // of returns the rule of a method, and whether there is one.
 func (r Rules) of(method string) (Rule, bool) {
 	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
-	for _, rules := range []Rules{r, common} {
+	for _, rules := range []Rules{r, common()} {
 		if rule, ok := rules[method]; ok {
 			return rule, true
 		}

@@ -52,7 +52,7 @@ func (c Config) Validate() error {
 	if c.GRPCAdvertise != "" {
 		address("grpc-advertise", c.GRPCAdvertise)
 	}
-	check(c.Insecure || c.TLS.Enabled() || cluster.Loopback(c.GRPC),
+	check(c.Insecure || c.Enabled() || cluster.Loopback(c.GRPC),
 		"grpc: %s is not a loopback address and nothing is encrypted there: "+
 			"set tls-cert, tls-key and tls-ca or, on a network you trust, insecure", c.GRPC)
 	return errors.Join(append(errs, c.Settings.Validate(), c.TLS.Validate(), c.List.Validate(), c.Config.Validate())...)

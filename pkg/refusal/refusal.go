@@ -77,8 +77,8 @@ func New(log *slog.Logger, meter metric.Meter) (*Log, error) {
 }
 
 // Add counts one refusal of peer, an address with or without a port, and logs
-// text with args if the same was not logged for a minute.
-func (l *Log) Add(ctx context.Context, reason Reason, peer, text string, args ...any) {
+// what with args if the same was not logged for a minute.
+func (l *Log) Add(ctx context.Context, reason Reason, peer, what string, args ...any) {
 	if l == nil {
 		return
 	}
@@ -87,7 +87,7 @@ func (l *Log) Add(ctx context.Context, reason Reason, peer, text string, args ..
 		peer = host // the port differs each time
 	}
 	if l.pass(key{reason, peer}, time.Now()) {
-		l.log.WarnContext(ctx, text, append([]any{"reason", string(reason), "peer", peer}, args...)...)
+		l.log.WarnContext(ctx, "refused", append([]any{"what", what, "reason", string(reason), "peer", peer}, args...)...)
 	}
 }
 

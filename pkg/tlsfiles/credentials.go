@@ -64,14 +64,14 @@ func (t *transport) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthIn
 	}
 	secured, info, err := credentials.NewTLS(config).ServerHandshake(conn)
 	if err != nil {
-		t.refused(context.Background(), conn, err, "TLS: client refused")
+		t.refused(context.Background(), conn, err, "TLS: client refused") //nolint:forbidigo // gRPC gives none
 	}
 	return secured, info, err //nolint:wrapcheck // gRPC's own caller drops it
 }
 
 // Info implements [credentials.TransportCredentials].
 func (t *transport) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", ServerName: t.name}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 // Clone implements [credentials.TransportCredentials].
@@ -112,7 +112,7 @@ func reasonOf(err error) refusal.Reason {
 	case errors.As(err, &plain):
 		return refusal.Plaintext
 	}
-	for _, t := range texts {
+	for _, t := range untyped() {
 		if strings.HasSuffix(err.Error(), t.suffix) {
 			return t.reason
 		}
@@ -120,15 +120,19 @@ func reasonOf(err error) refusal.Reason {
 	return refusal.Handshake
 }
 
-// texts of errors that have no type of their own.
-var texts = []struct {
+// untyped are the texts of errors that have no type of their own.
+func untyped() []knownText {
+	return []knownText{
+		{"client didn't provide a certificate", refusal.NoCertificate},
+		{"remote error: tls: certificate required", refusal.NoCertificate},
+		{"remote error: tls: unknown certificate authority", refusal.UnknownCA},
+		{"remote error: tls: expired certificate", refusal.Expired},
+	}
+}
+
+type knownText struct {
 	suffix string
 	reason refusal.Reason
-}{
-	{"client didn't provide a certificate", refusal.NoCertificate},
-	{"remote error: tls: certificate required", refusal.NoCertificate},
-	{"remote error: tls: unknown certificate authority", refusal.UnknownCA},
-	{"remote error: tls: expired certificate", refusal.Expired},
 }
 
 // Plaintext protects nothing. Unless that is allowed, it refuses connections to

@@ -8,8 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -174,7 +172,8 @@ func TestStrangersAreRefused(t *testing.T) {
 			if log := g.routers[0].Output.String(); !strings.Contains(log, `"reason":"`+test.reason+`"`) || strings.Contains(log, g.key) {
 				t.Errorf("nothing about %s in the log", test.reason)
 			}
-			if want := fmt.Sprintf(`skein_refused_total{reason=%q}`, test.reason); !strings.Contains(metrics(t, g.routers[0].Admin), want) {
+			metrics, ok := get(t, "http://"+g.routers[0].Admin+"/metrics")
+			if want := fmt.Sprintf(`skein_refused_total{reason=%q}`, test.reason); !ok || !strings.Contains(metrics, want) {
 				t.Errorf("no %s in the metrics", want)
 			}
 		})
@@ -200,22 +199,4 @@ func TestOffLoopbackNothingStartsUnprotected(t *testing.T) {
 			t.Errorf("%s: nothing about gossip: %s", program, stderr)
 		}
 	}
-}
-
-func metrics(t *testing.T, admin string) string {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+admin+"/metrics", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

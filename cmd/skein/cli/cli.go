@@ -102,7 +102,7 @@ func (c *common) Validate() error {
 	if !slices.Contains([]string{"table", "json"}, c.Output) {
 		errs = append(errs, fmt.Errorf("output: %q is neither table nor json", c.Output))
 	}
-	return errors.Join(append(errs, c.TLS.ValidateClient())...)
+	return errors.Join(append(errs, c.ValidateClient())...)
 }
 
 func (c *common) json() bool { return c.Output == "json" }

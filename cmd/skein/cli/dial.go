@@ -92,7 +92,7 @@ func (s *secure) options(c *common) ([]grpc.DialOption, error) {
 // calls.
 func (c *common) protection() ([]grpc.DialOption, error) {
 	var options []grpc.DialOption
-	if c.TLS.Enabled() {
+	if c.Enabled() {
 		files, err := tlsfiles.Load(c.TLS, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return nil, err
@@ -101,7 +101,7 @@ func (c *common) protection() ([]grpc.DialOption, error) {
 	}
 	if c.APIKey != "" {
 		options = append(options, apikey.Send(c.APIKey))
-		if !c.TLS.Enabled() {
+		if !c.Enabled() {
 			options = append(options, grpc.WithTransportCredentials(tlsfiles.Plaintext(c.Insecure, nil)))
 		}
 	}

@@ -103,7 +103,7 @@ func TestAPIKeyAsPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := ""
-	for _, word := range strings.Fields(before) {
+	for word := range strings.FieldsSeq(before) {
 		if strings.HasPrefix(word, "skein_") {
 			key = word
 		}

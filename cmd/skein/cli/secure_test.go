@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -63,9 +64,7 @@ func TestCallersAreKnownByCertificateOrKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := map[string]string{"SKEIN_ROUTER": test.router}
-			for k, v := range test.env {
-				env[k] = v
-			}
+			maps.Copy(env, test.env)
 			r := skein(t, env, "", "publish", "room:1", "e", "{}")
 			if r.code != test.code || !strings.Contains(r.stderr, test.stderr) || strings.Contains(r.stderr+r.stdout, key) {
 				t.Errorf("exit code %d, want %d, %q", r.code, test.code, r.stderr)

@@ -32,7 +32,7 @@ func (l lines) Write(line []byte) (int, error) {
 	level, text := splitLevel(line)
 	if reason, known := refused(text); known && l.refusals != nil {
 		text, peer, _ := strings.Cut(text, " from=")
-		l.refusals.Add(context.Background(), reason, peer, "gossip refused", "error", strings.TrimSuffix(text, ":"))
+		l.refusals.Add(context.Background(), reason, peer, "gossip refused", "error", strings.TrimSuffix(text, ":")) //nolint:forbidigo // a logger has none
 		return len(line), nil
 	}
 	if strings.HasPrefix(text, routine) {

@@ -32,7 +32,7 @@ type Leaf struct {
 }
 
 // New returns an authority of its own.
-func New(t testing.TB) *Authority {
+func New(t *testing.T) *Authority {
 	t.Helper()
 	key := newKey(t)
 	template := &x509.Certificate{
@@ -45,7 +45,7 @@ func New(t testing.TB) *Authority {
 
 // Files writes a certificate, its key and the authority to dir, in place of what
 // is there, and returns the settings that name them.
-func (a *Authority) Files(t testing.TB, dir string, l Leaf) tlsfiles.TLS {
+func (a *Authority) Files(t *testing.T, dir string, l Leaf) tlsfiles.TLS {
 	t.Helper()
 	until := l.Until
 	if until.IsZero() {
@@ -70,7 +70,7 @@ func (a *Authority) Files(t testing.TB, dir string, l Leaf) tlsfiles.TLS {
 	}
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
+func newKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -79,7 +79,7 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func serial(t testing.TB) *big.Int {
+func serial(t *testing.T) *big.Int {
 	t.Helper()
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
@@ -88,7 +88,7 @@ func serial(t testing.TB) *big.Int {
 	return n
 }
 
-func sign(t testing.TB, template, parent *x509.Certificate, own, signer *ecdsa.PrivateKey) *x509.Certificate {
+func sign(t *testing.T, template, parent *x509.Certificate, own, signer *ecdsa.PrivateKey) *x509.Certificate {
 	t.Helper()
 	raw, err := x509.CreateCertificate(rand.Reader, template, parent, own.Public(), signer)
 	if err != nil {
@@ -102,7 +102,7 @@ func sign(t testing.TB, template, parent *x509.Certificate, own, signer *ecdsa.P
 }
 
 // write replaces a file in one step, as careful tools do.
-func write(t testing.TB, dir, name, kind string, content []byte) string {
+func write(t *testing.T, dir, name, kind string, content []byte) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content})
