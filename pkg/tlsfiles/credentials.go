@@ -1,6 +1,7 @@
 package tlsfiles
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -45,11 +46,11 @@ type transport struct {
 // ClientHandshake implements [credentials.TransportCredentials].
 func (t *transport) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	m := t.files.current()
-	config := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: t.name, RootCAs: m.authorities}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: m.authorities}
 	if m.certificate != nil {
 		config.Certificates = []tls.Certificate{*m.certificate}
 	}
-	secured, info, err := credentials.NewTLS(config).ClientHandshake(ctx, authority, conn)
+	secured, info, err := credentials.NewTLS(config).ClientHandshake(ctx, cmp.Or(t.name, authority), conn)
 	if err != nil {
 		t.refused(ctx, conn, err, "TLS: server refused")
 	}
