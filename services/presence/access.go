@@ -19,7 +19,6 @@ func access() apikey.Rules {
 		presencev1.RebalanceService_Status_FullMethodName:   {Scope: apikey.Inspect},
 		presencev1.RebalanceService_History_FullMethodName:  {Scope: apikey.Inspect},
 		presencev1.RebalanceService_ServiceDesc.ServiceName: {Scope: apikey.Admin},
-		adminv1.KeyService_ListGossipKeys_FullMethodName:    {Scope: apikey.Inspect},
 		adminv1.KeyService_ServiceDesc.ServiceName:          {Scope: apikey.Admin},
 		adminv1.AdminService_Members_FullMethodName:         {Scope: apikey.Inspect},
 		adminv1.AdminService_ServiceDesc.ServiceName:        {Scope: apikey.Admin},

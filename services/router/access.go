@@ -18,10 +18,9 @@ func access() apikey.Rules {
 		routerv1.RouterService_TopicInfo_FullMethodName:     {Scope: apikey.Inspect, Topics: topicsOf},
 		routerv1.RouterService_Disconnect_FullMethodName:    {Scope: apikey.Disconnect, Topics: topicsOf},
 
-		adminv1.KeyService_ListGossipKeys_FullMethodName: {Scope: apikey.Inspect},
-		adminv1.KeyService_ServiceDesc.ServiceName:       {Scope: apikey.Admin},
-		adminv1.AdminService_Members_FullMethodName:      {Scope: apikey.Inspect},
-		adminv1.AdminService_ServiceDesc.ServiceName:     {Scope: apikey.Admin},
+		adminv1.KeyService_ServiceDesc.ServiceName:   {Scope: apikey.Admin},
+		adminv1.AdminService_Members_FullMethodName:  {Scope: apikey.Inspect},
+		adminv1.AdminService_ServiceDesc.ServiceName: {Scope: apikey.Admin},
 
 		meshv1.MeshService_ServiceDesc.ServiceName:       {Scope: apikey.Mesh},
 		handlerv1.ChannelHandler_ServiceDesc.ServiceName: {Scope: apikey.Mesh},

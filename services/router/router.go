@@ -16,6 +16,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/pkg/tlsfiles"
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
 	handlerv1 "github.com/skein-mesh/skein/proto/gen/skein/handler/v1"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
@@ -62,7 +63,10 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	if err := errors.Join(cfg.Settings.Validate(), cfg.Limits.Validate()); err != nil {
 		return nil, err
 	}
-	deps = deps.complete()
+	deps, err := deps.complete(cfg)
+	if err != nil {
+		return nil, err
+	}
 	self, tel := deps.Membership.Self(), deps.Telemetry
 	x := exchange.New(exchange.Options{ID: self.ID, Now: time.Now, Held: cfg.HoldBytes, Trace: fanoutSpans(tel.Tracer)})
 	hello := &meshv1.Hello{Id: self.ID, Incarnation: self.Incarnation, Version: self.Version}
@@ -89,7 +93,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 }
 
 // complete fills in what may be left out.
-func (d Deps) complete() Deps {
+func (d Deps) complete(cfg Config) (_ Deps, err error) {
 	if d.Joined == nil {
 		d.Joined = func() bool { return true }
 	}
@@ -100,9 +104,22 @@ func (d Deps) complete() Deps {
 		d.Register = func(grpc.ServiceRegistrar) {}
 	}
 	if d.Handlers == nil {
-		d.Handlers = handlers.Dial(d.Telemetry)
+		d.Handlers, err = d.toHandlers(cfg)
 	}
-	return d
+	return d, err
+}
+
+// toHandlers returns what dials backends: with TLS if their authority is known.
+// They may then ask for this router's own certificate.
+func (d Deps) toHandlers(cfg Config, extra ...grpc.DialOption) (func(target string) (*grpc.ClientConn, error), error) {
+	if cfg.HandlerCA != "" {
+		files, err := tlsfiles.Load(tlsfiles.TLS{Cert: cfg.Cert, Key: cfg.Key, CA: cfg.HandlerCA}, d.Telemetry.Log)
+		if err != nil {
+			return nil, fmt.Errorf("handler-tls-ca: %w", err)
+		}
+		extra = append(extra, grpc.WithTransportCredentials(files.ClientCredentials(d.Security.Refusals())))
+	}
+	return handlers.Dial(d.Telemetry, extra...), nil
 }
 
 // meshService serves edges and peers.
