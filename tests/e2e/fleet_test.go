@@ -69,7 +69,7 @@ func (p plan) start(t *testing.T) *fleet {
 		a := process.Addresses(t, 2)
 		seeds := slices.DeleteFunc(slices.Clone(gossip), func(seed string) bool { return seed == own })
 		args := slices.Concat(member(id, []string{a[0], own, a[1]}, seeds), p.routerFlags, p.flags(id))
-		r := &router{newProcess(t, id, "skein-router", a[1], args...), a[0], []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}}
+		r := &router{newProcess(t, id, "skein-router", a[1], args...), a[0], plain()}
 		f.routers = append(f.routers, r)
 		r.Launch(t)
 	}
@@ -100,6 +100,11 @@ func (f *fleet) grpc() []string {
 		list = append(list, r.grpc)
 	}
 	return list
+}
+
+// plain is how backends connect without TLS.
+func plain() []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
 }
 
 // client returns a backend's client of one router.
