@@ -10,13 +10,12 @@ import (
 	"net/http"
 	"os"
 
-	"google.golang.org/grpc"
-
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/conf"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/pkg/tlsfiles"
 	"github.com/skein-mesh/skein/pkg/version"
 	"github.com/skein-mesh/skein/services/edge"
 	"github.com/skein-mesh/skein/services/edge/report"
@@ -66,8 +65,12 @@ func listen(ctx context.Context, cfg edge.Config, tel *telemetry.Telemetry) (edg
 	if err != nil {
 		return edge.Deps{}, err
 	}
+	security, err := rpc.Secure(rpc.SecuritySettings{TLS: cfg.TLS, Insecure: cfg.Insecure}, tel)
+	if err != nil {
+		return edge.Deps{}, err
+	}
 	deps := edge.Deps{
-		Dial:      func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address, rpc.Traced(tel)) },
+		Dial:      security.Dialer(tel),
 		Usage:     usage,
 		Memory:    report.MemoryLimit(),
 		Telemetry: tel,
@@ -86,7 +89,10 @@ func listen(ctx context.Context, cfg edge.Config, tel *telemetry.Telemetry) (edg
 			return edge.Deps{}, fmt.Errorf("%s: %w", l.name, err)
 		}
 	}
-	return deps, nil
+	if cfg.Public.Enabled() {
+		deps.Clients, err = tlsfiles.Listen(deps.Clients, cfg.Public, tel.Log)
+	}
+	return deps, err
 }
 
 func page(id string) http.Handler {

@@ -37,7 +37,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 		return err
 	}
 	s, err := presence.New(cfg, presence.Deps{
-		Listener: d.Services, Membership: d.Members, Joined: d.Members.Joined, Telemetry: d.Telemetry,
+		Listener: d.Services, Membership: d.Members, Joined: d.Members.Joined, Security: d.Security,
+		Register: d.Register, Telemetry: d.Telemetry,
 	})
 	if err != nil {
 		return err

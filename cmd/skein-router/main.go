@@ -41,7 +41,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 		return err
 	}
 	s, err := router.New(cfg, router.Deps{
-		Listener: d.Services, HTTP: http, Membership: d.Members, Joined: d.Members.Joined, Telemetry: d.Telemetry,
+		Listener: d.Services, HTTP: http, Membership: d.Members, Joined: d.Members.Joined, Security: d.Security,
+		Register: d.Register, Telemetry: d.Telemetry,
 	})
 	if err != nil {
 		return err

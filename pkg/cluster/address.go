@@ -28,3 +28,14 @@ func Reachable(listen net.Addr, advertise string) (string, error) {
 	}
 	return "", errors.New("cluster: this host has no private address: say which one others reach it at")
 }
+
+// Loopback reports whether address, "host:port", can be reached from this
+// machine only.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/skein-mesh/skein/pkg/apikey"
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/cluster/serf"
+	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/pkg/tlsfiles"
 )
 
 // Config is what an operator says about any member of the gossip.
@@ -18,6 +21,8 @@ type Config struct {
 	Admin         string `conf:"admin" usage:"address of health, metrics and profiles, host:port"`
 
 	serf.Settings
+	tlsfiles.TLS
+	apikey.List
 	telemetry.Config
 }
 
@@ -47,7 +52,13 @@ func (c Config) Validate() error {
 	if c.GRPCAdvertise != "" {
 		address("grpc-advertise", c.GRPCAdvertise)
 	}
-	check(c.Insecure || serf.Loopback(c.GRPC),
-		"grpc: %s is not a loopback address and nothing is encrypted there: on a network you trust, set insecure", c.GRPC)
-	return errors.Join(append(errs, c.Settings.Validate(), c.Config.Validate())...)
+	check(c.Insecure || c.Enabled() || cluster.Loopback(c.GRPC),
+		"grpc: %s is not a loopback address and nothing is encrypted there: "+
+			"set tls-cert, tls-key and tls-ca or, on a network you trust, insecure", c.GRPC)
+	return errors.Join(append(errs, c.Settings.Validate(), c.TLS.Validate(), c.List.Validate(), c.Config.Validate())...)
+}
+
+// security is how gRPC is protected.
+func (c Config) security() rpc.SecuritySettings {
+	return rpc.SecuritySettings{TLS: c.TLS, Keys: c.List, Insecure: c.Insecure}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/cluster/serf"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
+	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/pkg/version"
 )
@@ -21,6 +22,7 @@ type Daemon struct {
 	Services  net.Listener // of gRPC
 	Members   *serf.Serf
 	Telemetry *telemetry.Telemetry
+	Security  rpc.Security
 
 	admin  net.Listener
 	gossip string
@@ -43,6 +45,10 @@ func New(ctx context.Context, cfg Config, role cluster.Role, name string, stderr
 	if err != nil {
 		return nil, err
 	}
+	security, err := rpc.Secure(cfg.security(), tel)
+	if err != nil {
+		return nil, err
+	}
 	var listen net.ListenConfig
 	services, err := listen.Listen(ctx, "tcp", cfg.GRPC)
 	if err != nil {
@@ -62,12 +68,12 @@ func New(ctx context.Context, cfg Config, role cluster.Role, name string, stderr
 			ID: cfg.ID, Incarnation: cluster.NewIncarnation(), Role: role,
 			State: cluster.StateJoining, Address: address, Version: version.Version,
 		},
-		Log: tel.Log, Meter: tel.Meter,
+		Log: tel.Log, Meter: tel.Meter, Refusals: security.Refusals(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Daemon{Services: services, Members: members, Telemetry: tel, admin: admin, gossip: cfg.Gossip}, nil
+	return &Daemon{Services: services, Members: members, Telemetry: tel, Security: security, admin: admin, gossip: cfg.Gossip}, nil
 }
 
 // Run runs s, and before and after it all that it stands on, until ctx ends.

@@ -10,6 +10,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/cluster/seeds"
 	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/pkg/tlsfiles"
 	"github.com/skein-mesh/skein/pkg/token"
 	"github.com/skein-mesh/skein/services/edge/admit"
 	"github.com/skein-mesh/skein/services/edge/callout"
@@ -30,6 +31,10 @@ type Config struct {
 	DiscoveryInterval time.Duration `conf:"discovery-interval" usage:"how often files, DNS, Kubernetes and commands are asked where routers are"`
 	UplinkBytes       int           `conf:"uplink-bytes" usage:"most bytes of publishes that may wait for one router"`
 	Demo              bool          `conf:"demo" usage:"serve the demo page at /"`
+
+	Insecure bool `conf:"insecure" usage:"allow gRPC without TLS to routers and presence instances on other machines"`
+	tlsfiles.TLS
+	tlsfiles.Public
 
 	Sockets
 	namespace.Settings
@@ -150,13 +155,36 @@ func (c Config) Validate() error {
 	check(c.Group == "" || cluster.CheckID(c.Group) == nil, "group: %q must have up to %d letters, digits, '-', '.' and '_'", c.Group, cluster.MaxIDLen)
 	check(c.Capacity >= 1 && c.Capacity <= maxCapacity, "capacity: must be 1 to %d, got %d", maxCapacity, c.Capacity)
 	check(len(c.Routers) > 0, "routers: at least one is required")
-	errs = append(errs, c.Routers.Validate("routers", c.DiscoveryInterval))
+	errs = append(errs, c.Routers.Validate("routers", c.DiscoveryInterval), c.validatePlaintext())
 	check(c.UplinkBytes >= 1<<20, "uplink-bytes: must be at least %d, got %d", 1<<20, c.UplinkBytes)
 	c.validate(check)
 	asking := c.asking()
 	asking.ConnectTimeout = 1 // reported with the settings that it comes from
 	errs = append(errs, c.validateMounts(check), asking.Validate(), c.draining().Validate(), c.Slowness.Validate(),
-		c.Sockets.Config.Validate(), c.Settings.Validate(), c.Config.Validate())
+		c.Sockets.Config.Validate(), c.Settings.Validate(), c.Config.Validate(),
+		c.TLS.Validate(), c.Public.Validate())
+	return errors.Join(errs...)
+}
+
+// validatePlaintext reports routers on other machines that would be reached
+// without TLS. Those that are found later are refused when they are dialled.
+func (c Config) validatePlaintext() error {
+	if c.Insecure || c.TLS.Enabled() {
+		return nil
+	}
+	sources, err := c.Routers.Sources("routers", routersPort)
+	if err != nil {
+		return nil //nolint:nilerr // reported with the list itself
+	}
+	var errs []error
+	for _, source := range sources {
+		static, _ := source.Strategy.(seeds.Static)
+		for _, address := range static {
+			if !cluster.Loopback(address) {
+				errs = append(errs, fmt.Errorf("routers: %s: %w", address, tlsfiles.ErrPlaintext))
+			}
+		}
+	}
 	return errors.Join(errs...)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/namespace"
+	"github.com/skein-mesh/skein/pkg/tlsfiles"
 )
 
 func TestDefaultIsValid(t *testing.T) {
@@ -119,4 +120,25 @@ func TestAgentDoesNotWaitForAClient(t *testing.T) {
 		}
 		client.Close() // a pipe
 	})
+}
+
+func TestRoutersOnOtherMachinesNeedTLS(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   string // part of the error; "" if valid
+	}{
+		"another machine":           {func(*Config) {}, "routers: router-1:5000: it is not on this machine"},
+		"another machine, TLS":      {func(c *Config) { c.TLS = tlsfiles.TLS{Cert: "c", Key: "k", CA: "a"} }, ""},
+		"another machine, insecure": {func(c *Config) { c.Insecure = true }, ""},
+		"half of TLS":               {func(c *Config) { c.TLS = tlsfiles.TLS{CA: "a"} }, "tls-cert: is missing"},
+		"half of public TLS":        {func(c *Config) { c.Insecure, c.Public = true, tlsfiles.Public{Cert: "c"} }, "public-tls-key"},
+	} {
+		c := Default()
+		c.Routers = []string{"router-1:5000"}
+		test.change(&c)
+		err := c.Validate()
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %q", name, err, test.want)
+		}
+	}
 }

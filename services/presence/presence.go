@@ -47,6 +47,8 @@ type Deps struct {
 	Membership cluster.Membership
 	Joined     func() bool                                    // whether the membership found its seeds; nil means that it has none
 	Dial       func(address string) (*grpc.ClientConn, error) // of other instances; nil dials their addresses
+	Security   meshrpc.Security                               // of the gRPC services and of what the default of Dial makes
+	Register   func(grpc.ServiceRegistrar)                    // adds services about the process; nil for none
 	Telemetry  *telemetry.Telemetry
 }
 
@@ -62,9 +64,7 @@ type Presence struct {
 // New returns an instance that does nothing until Run. cfg must be valid.
 func New(cfg Config, deps Deps) (*Presence, error) {
 	if deps.Dial == nil {
-		deps.Dial = func(address string) (*grpc.ClientConn, error) {
-			return meshrpc.Dial(address, meshrpc.Traced(deps.Telemetry))
-		}
+		deps.Dial = deps.Security.Dialer(deps.Telemetry)
 	}
 	self := deps.Membership.Self().ID
 	service, err := rpc.New(rpc.Deps{
@@ -81,8 +81,11 @@ func New(cfg Config, deps Deps) (*Presence, error) {
 	if deps.Joined == nil {
 		deps.Joined = func() bool { return true }
 	}
-	server := meshrpc.NewServer(deps.Telemetry, deps.Telemetry.Log)
+	server := meshrpc.NewServer(deps.Telemetry, deps.Telemetry.Log, deps.Security.Server(access())...)
 	service.Register(server)
+	if deps.Register != nil {
+		deps.Register(server)
+	}
 	return &Presence{deps: deps, service: service, costs: costs, server: server}, nil
 }
 

@@ -23,6 +23,8 @@ type Config struct {
 	daemon.Config
 	namespace.Settings
 	Limits
+
+	HandlerCA string `conf:"handler-tls-ca" usage:"file of the authorities that sign the certificates of handlers, PEM; handlers see the one of tls-cert; empty for gRPC without TLS"`
 }
 
 // Limits bound what may wait in a router, or be under way.

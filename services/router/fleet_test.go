@@ -29,6 +29,7 @@ type fleet struct {
 	t        *testing.T
 	registry *cluster.Registry
 	config   router.Config
+	security rpc.Security
 	started  uint64
 	nodes    []*node
 
@@ -52,10 +53,20 @@ type node struct {
 // inFleet runs a test with n routers that are ready.
 func inFleet(t *testing.T, n int, test func(t *testing.T, f *fleet)) {
 	t.Helper()
+	inSecureFleet(t, n, nil, test)
+}
+
+// inSecureFleet runs a test with n routers that are ready, protected as secure
+// says, which is called inside of the bubble.
+func inSecureFleet(t *testing.T, n int, secure func(t *testing.T) rpc.Security, test func(t *testing.T, f *fleet)) {
+	t.Helper()
 	bubble.Test(t, func(t *testing.T) {
 		f := &fleet{
 			t: t, registry: cluster.NewRegistry(), config: router.Default(),
 			listeners: map[string]*bufconn.Listener{}, conns: map[string][]net.Conn{},
+		}
+		if secure != nil {
+			f.security = secure(t)
 		}
 		for range n {
 			f.add()
@@ -83,7 +94,7 @@ func (f *fleet) add() *node {
 	member := f.registry.Member(cluster.Member{
 		ID: id, Incarnation: f.started, Role: cluster.RoleRouter, State: cluster.StateJoining, Address: id, Version: "test",
 	})
-	r, err := router.New(f.config, router.Deps{Listener: listener, Membership: member, Dial: f.dial, Handlers: f.handlers(), Telemetry: telemetry.Nop()})
+	r, err := router.New(f.config, router.Deps{Listener: listener, Membership: member, Dial: f.dial, Handlers: f.handlers(), Security: f.security, Telemetry: telemetry.Nop()})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -100,7 +111,7 @@ func (f *fleet) add() *node {
 }
 
 func (f *fleet) dial(address string) (*grpc.ClientConn, error) {
-	return rpc.Dial("passthrough:///"+address, f.dialer())
+	return rpc.Dial("passthrough:///"+address, append(f.security.Client(), f.dialer())...)
 }
 
 // handlers dials backends, which listen beside the routers.

@@ -16,6 +16,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/pkg/tlsfiles"
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
 	handlerv1 "github.com/skein-mesh/skein/proto/gen/skein/handler/v1"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
@@ -39,6 +40,8 @@ type Deps struct {
 	Joined     func() bool                                    // whether the membership found its seeds; nil means that it has none
 	Dial       func(address string) (*grpc.ClientConn, error) // of other routers; nil for [rpc.Dial]
 	Handlers   func(target string) (*grpc.ClientConn, error)  // dials backends; nil for [handlers.Dial]
+	Security   rpc.Security                                   // of the gRPC services and of what the default of Dial makes
+	Register   func(grpc.ServiceRegistrar)                    // adds services about the process; nil for none
 	Telemetry  *telemetry.Telemetry
 }
 
@@ -63,7 +66,10 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	if err := errors.Join(cfg.Settings.Validate(), cfg.Limits.Validate()); err != nil {
 		return nil, err
 	}
-	deps = deps.complete()
+	deps, err := deps.complete(cfg)
+	if err != nil {
+		return nil, err
+	}
 	self, tel := deps.Membership.Self(), deps.Telemetry
 	x := exchange.New(exchange.Options{ID: self.ID, Now: time.Now, Held: cfg.HoldBytes, Trace: fanoutSpans(tel.Tracer)})
 	hello := &meshv1.Hello{Id: self.ID, Incarnation: self.Incarnation, Version: self.Version}
@@ -77,7 +83,8 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	}
 	edges := attach.New(x, hello, cfg.EdgeBytes, tel.Log)
 	r := &Router{deps: deps, exchange: x, mesh: m, edges: edges, streams: newStreams(), handlers: proxy}
-	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, r.interceptors()...)
+	intercept := grpc.ChainStreamInterceptor(r.streams.intercept)
+	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, append(deps.Security.Server(access()), intercept)...)
 	r.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	r.backends = api.New(x, m, edges, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
 	routerv1.RegisterRouterServiceServer(r.server, r.backends)
@@ -85,30 +92,42 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	handlerv1.RegisterChannelHandlerServer(r.server, r.handlers)
 	meshv1.RegisterMeshServiceServer(r.server, &meshService{id: self.ID, edges: edges, peers: m})
 	if deps.HTTP != nil {
-		if r.http, err = httpapi.New(deps.HTTP, r.backends, tel, r.interceptors()...); err != nil {
+		if r.http, err = httpapi.New(deps.HTTP, r.backends, tel, append(deps.Security.Gate(access()), intercept)...); err != nil {
 			return nil, err
 		}
 	}
+	deps.Register(r.server)
 	return r, nil
 }
 
-// interceptors of every call of a backend, on whichever way it comes.
-func (r *Router) interceptors() []grpc.ServerOption {
-	return []grpc.ServerOption{grpc.ChainStreamInterceptor(r.streams.intercept)}
-}
-
 // complete fills in what may be left out.
-func (d Deps) complete() Deps {
+func (d Deps) complete(cfg Config) (_ Deps, err error) {
 	if d.Joined == nil {
 		d.Joined = func() bool { return true }
 	}
 	if d.Dial == nil {
-		d.Dial = func(address string) (*grpc.ClientConn, error) { return rpc.Dial(address, rpc.Traced(d.Telemetry)) }
+		d.Dial = d.Security.Dialer(d.Telemetry)
+	}
+	if d.Register == nil {
+		d.Register = func(grpc.ServiceRegistrar) {}
 	}
 	if d.Handlers == nil {
-		d.Handlers = handlers.Dial(d.Telemetry)
+		d.Handlers, err = d.toHandlers(cfg)
 	}
-	return d
+	return d, err
+}
+
+// toHandlers returns what dials backends: with TLS if their authority is known.
+// They may then ask for this router's own certificate.
+func (d Deps) toHandlers(cfg Config, extra ...grpc.DialOption) (func(target string) (*grpc.ClientConn, error), error) {
+	if cfg.HandlerCA != "" {
+		files, err := tlsfiles.Load(tlsfiles.TLS{Cert: cfg.Cert, Key: cfg.Key, CA: cfg.HandlerCA}, d.Telemetry.Log)
+		if err != nil {
+			return nil, fmt.Errorf("handler-tls-ca: %w", err)
+		}
+		extra = append(extra, grpc.WithTransportCredentials(files.ClientCredentials(d.Security.Refusals())))
+	}
+	return handlers.Dial(d.Telemetry, extra...), nil
 }
 
 // meshService serves edges and peers.

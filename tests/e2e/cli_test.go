@@ -145,7 +145,7 @@ func TestDev(t *testing.T) {
 		t.Errorf("demo.json says %s", info)
 	}
 
-	e := &edge{dev, listen}
+	e := &edge{dev, listen, nil}
 	heard := make(chan message, 1)
 	bob := connect(t, e, func(m message) { heard <- m })
 	bob.join(t, "room:dev")

@@ -40,7 +40,7 @@ type client struct {
 func connect(t *testing.T, e *edge, on func(message)) *client {
 	t.Helper()
 	c := &client{
-		Conn: dial(t, e.listen), on: on, gone: make(chan struct{}),
+		Conn: e.dial(t), on: on, gone: make(chan struct{}),
 		waiting: map[string]func(string, json.RawMessage){},
 	}
 	go c.receive()

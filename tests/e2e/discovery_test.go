@@ -44,7 +44,7 @@ func (d directory) startRouters(t *testing.T, name string) []*router {
 	var gossip, grpc []string
 	for i := range 3 {
 		id, a := fmt.Sprintf("%s-%d", name, i+1), process.Addresses(t, 3)
-		r := &router{newProcess(t, id, "skein-router", a[2], member(id, a, []string{d.gossip()})...), a[0]}
+		r := &router{newProcess(t, id, "skein-router", a[2], member(id, a, []string{d.gossip()})...), a[0], plain()}
 		routers, grpc, gossip = append(routers, r), append(grpc, a[0]), append(gossip, a[1])
 		r.Launch(t)
 	}
@@ -66,7 +66,7 @@ func TestAllRoutersComeBackAtOtherPorts(t *testing.T) {
 	var edges []*edge
 	for _, id := range []string{"edge-a", "edge-b"} {
 		a := process.Addresses(t, 3)
-		e := &edge{newProcess(t, id, "skein-edge", a[1], "--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", d.grpc()), a[0]}
+		e := &edge{newProcess(t, id, "skein-edge", a[1], "--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", d.grpc()), a[0], nil}
 		edges = append(edges, e)
 		e.Start(t)
 	}

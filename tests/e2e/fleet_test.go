@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type fleet struct {
 type router struct {
 	*process.Process
 	grpc string
+	dial []grpc.DialOption // how backends connect
 }
 
 type presence struct {
@@ -37,12 +39,14 @@ type presence struct {
 type edge struct {
 	*process.Process
 	listen string
+	tls    *tls.Config // how clients connect; nil for plain TCP
 }
 
 // plan is what a fleet is made of.
 type plan struct {
 	routers, edges         int
 	routerFlags, edgeFlags []string
+	flags                  func(id string) []string // of each process; may be nil
 }
 
 // startFleet starts 3 routers and 2 edges, which get the flags.
@@ -55,14 +59,17 @@ func startFleet(t *testing.T, edgeFlags ...string) *fleet {
 func (p plan) start(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{}
+	if p.flags == nil {
+		p.flags = func(string) []string { return nil }
+	}
 	// Every router knows all seeds, so that each may be restarted.
 	gossip := process.Addresses(t, p.routers)
 	for i, own := range gossip {
 		id := fmt.Sprintf("router-%d", i+1)
 		a := process.Addresses(t, 2)
 		seeds := slices.DeleteFunc(slices.Clone(gossip), func(seed string) bool { return seed == own })
-		args := append(member(id, []string{a[0], own, a[1]}, seeds), p.routerFlags...)
-		r := &router{newProcess(t, id, "skein-router", a[1], args...), a[0]}
+		args := slices.Concat(member(id, []string{a[0], own, a[1]}, seeds), p.routerFlags, p.flags(id))
+		r := &router{newProcess(t, id, "skein-router", a[1], args...), a[0], plain()}
 		f.routers = append(f.routers, r)
 		r.Launch(t)
 	}
@@ -70,12 +77,12 @@ func (p plan) start(t *testing.T) *fleet {
 		r.AwaitReady(t)
 	}
 	a := process.Addresses(t, 3)
-	f.presence = &presence{newProcess(t, "presence-1", "skein-presence", a[2], member("presence-1", a, gossip)...), a[0]}
+	f.presence = &presence{newProcess(t, "presence-1", "skein-presence", a[2], append(member("presence-1", a, gossip), p.flags("presence-1")...)...), a[0]}
 	f.presence.Start(t)
 	for _, id := range []string{"edge-a", "edge-b"}[:p.edges] {
 		a := process.Addresses(t, 3)
 		args := []string{"--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", strings.Join(f.grpc(), ","), "--drain-delay", "100ms"}
-		e := &edge{newProcess(t, id, "skein-edge", a[1], append(args, p.edgeFlags...)...), a[0]}
+		e := &edge{newProcess(t, id, "skein-edge", a[1], slices.Concat(args, p.edgeFlags, p.flags(id))...), a[0], nil}
 		f.edges = append(f.edges, e)
 		e.Start(t)
 	}
@@ -95,10 +102,15 @@ func (f *fleet) grpc() []string {
 	return list
 }
 
+// plain is how backends connect without TLS.
+func plain() []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
+}
+
 // client returns a backend's client of one router.
 func (r *router) client(t *testing.T) routerv1.RouterServiceClient {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///"+r.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("passthrough:///"+r.grpc, r.dial...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,10 +83,16 @@ func Upgrade(ctx context.Context, address, path string, header http.Header) (*Co
 	if err != nil {
 		return nil, Answer{}, err
 	}
-	c := &Conn{Conn: tcp, reader: bufio.NewReader(tcp)}
-	answer, err := c.upgrade(path, upgradeHeader(address, header))
+	return UpgradeOver(tcp, address, path, header)
+}
+
+// UpgradeOver is [Upgrade] over a connection to host that stands, such as one
+// with TLS. It is closed if no socket comes of it.
+func UpgradeOver(conn net.Conn, host, path string, header http.Header) (*Conn, Answer, error) {
+	c := &Conn{Conn: conn, reader: bufio.NewReader(conn)}
+	answer, err := c.upgrade(path, upgradeHeader(host, header))
 	if err != nil || answer.Status != http.StatusSwitchingProtocols {
-		_ = tcp.Close()
+		_ = conn.Close()
 		return nil, answer, err
 	}
 	return c, answer, nil

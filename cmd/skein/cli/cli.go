@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/skein-mesh/skein/pkg/conf"
+	"github.com/skein-mesh/skein/pkg/tlsfiles"
 )
 
 // Exit codes of the program.
@@ -66,6 +67,7 @@ type app struct {
 	Env
 	common  *common
 	resolve func() error // fills common from flags and the environment
+	secure  secure
 }
 
 // common are the flags of every command.
@@ -74,6 +76,9 @@ type common struct {
 	Presence []string      `conf:"presence" usage:"gRPC addresses of presence instances; the first that answers is asked"`
 	Timeout  time.Duration `conf:"timeout"  usage:"how long one question may take"`
 	Output   string        `conf:"output"   usage:"how to print: table or json"`
+	APIKey   string        `conf:"api-key"  usage:"key to show to routers and presence instances; better in SKEIN_API_KEY, which other users of the machine cannot see" secret:"true"`
+	Insecure bool          `conf:"insecure" usage:"send the API key to other machines although nothing is encrypted"`
+	tlsfiles.TLS
 }
 
 func defaults() *common {
@@ -97,7 +102,7 @@ func (c *common) Validate() error {
 	if !slices.Contains([]string{"table", "json"}, c.Output) {
 		errs = append(errs, fmt.Errorf("output: %q is neither table nor json", c.Output))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.ValidateClient())...)
 }
 
 func (c *common) json() bool { return c.Output == "json" }
@@ -127,8 +132,8 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd.CommandPath(), err} })
 	root.AddCommand(
 		a.devCommand(), a.membersCommand(), a.topCommand(), a.topicCommand(), a.peopleCommand(), a.publishCommand(), a.tailCommand(),
-		a.kickCommand(), a.rebalanceCommand(), a.drainCommand(), a.rolloutCommand(), a.tokenCommand(), a.benchCommand(), a.configCommand(),
-		a.versionCommand(),
+		a.kickCommand(), a.rebalanceCommand(), a.drainCommand(), a.rolloutCommand(), a.tokenCommand(), a.keysCommand(), a.benchCommand(),
+		a.configCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -12,7 +15,9 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/skein-mesh/skein/pkg/apikey"
 	"github.com/skein-mesh/skein/pkg/rpc"
+	"github.com/skein-mesh/skein/pkg/tlsfiles"
 )
 
 // service is a kind of process that the tool talks to.
@@ -53,7 +58,11 @@ func (a *app) first(ctx context.Context, s service, addresses []string) (*grpc.C
 // connect returns a connection that works now. The health check makes it dial;
 // any answer will do, even of a server that has no such service.
 func (a *app) connect(ctx context.Context, address string) (*grpc.ClientConn, error) {
-	conn, err := rpc.Dial(address, a.Dial...)
+	secure, err := a.secure.options(a.common)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := rpc.Dial(address, slices.Concat(secure, a.Dial)...)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +74,38 @@ func (a *app) connect(ctx context.Context, address string) (*grpc.ClientConn, er
 	}
 	_ = conn.Close() // it never worked
 	return nil, plain(err)
+}
+
+// secure protects connections. Files are read once.
+type secure struct {
+	once    sync.Once
+	dial    []grpc.DialOption
+	problem error
+}
+
+func (s *secure) options(c *common) ([]grpc.DialOption, error) {
+	s.once.Do(func() { s.dial, s.problem = c.protection() })
+	return s.dial, s.problem
+}
+
+// protection returns the options by which connections are protected and say who
+// calls.
+func (c *common) protection() ([]grpc.DialOption, error) {
+	var options []grpc.DialOption
+	if c.Enabled() {
+		files, err := tlsfiles.Load(c.TLS, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, grpc.WithTransportCredentials(files.ClientCredentials(nil)))
+	}
+	if c.APIKey != "" {
+		options = append(options, apikey.Send(c.APIKey))
+		if !c.Enabled() {
+			options = append(options, grpc.WithTransportCredentials(tlsfiles.Plaintext(c.Insecure, nil)))
+		}
+	}
+	return options, nil
 }
 
 // question bounds the time of one call.

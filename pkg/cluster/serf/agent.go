@@ -32,7 +32,7 @@ func agentConfig(c Config, self cluster.Member, events chan<- gossip.Event) (*go
 	if err != nil {
 		return nil, err
 	}
-	logger := newLogger(c.Log)
+	logger := newLogger(c.Log, c.Refusals)
 	list.Logger = logger
 	config := gossip.DefaultConfig()
 	config.NodeName = nodeName(self)
@@ -72,6 +72,9 @@ func listConfig(c Config) (*memberlist.Config, error) {
 	list.Label = c.Cluster
 	list.Transport = c.Transport
 	keys, err := c.keys()
+	if c.KeyFile != "" {
+		keys, err = readKeys(c.KeyFile)
+	}
 	if err != nil {
 		return nil, err
 	}

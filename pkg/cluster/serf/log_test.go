@@ -27,7 +27,7 @@ func TestLinesBecomeRecords(t *testing.T) {
 				}
 				return a
 			},
-		}))).Print(line)
+		})), nil).Print(line)
 		if out.String() != want {
 			t.Errorf("%q became %q, want %q", line, out.String(), want)
 		}

@@ -31,22 +31,37 @@ func (s *Serf) Members() []cluster.Member {
 	return cluster.Latest(members)
 }
 
-// follow turns serf's events into the signal of Changed until done is closed.
-func (s *Serf) follow(ctx context.Context, events <-chan gossip.Event, done <-chan struct{}) {
+// follow turns serf's events into the signal of Changed, and answers what is
+// asked of the keys, until done is closed.
+func (s *Serf) follow(ctx context.Context, events <-chan gossip.Event, keys keyring, done <-chan struct{}) {
 	for {
 		select {
 		case <-done:
 			return
 		case e := <-events:
-			change, ok := e.(gossip.MemberEvent)
-			if !ok {
-				continue
+			switch e := e.(type) {
+			case gossip.MemberEvent:
+				s.changes(ctx, e)
+			case *gossip.Query:
+				s.asked(e, keys)
 			}
-			s.metrics.count(ctx, change)
-			s.complain(change)
-			s.watchID()
-			s.signal()
 		}
+	}
+}
+
+func (s *Serf) changes(ctx context.Context, change gossip.MemberEvent) {
+	s.metrics.count(ctx, change)
+	s.complain(change)
+	s.watchID()
+	s.signal()
+}
+
+func (s *Serf) asked(q *gossip.Query, keys keyring) {
+	if q.Name != keyQuery {
+		return
+	}
+	if err := q.Respond(keys.answer(q.Payload)); err != nil {
+		s.config.Log.Warn("gossip: answer about keys", "error", err) // it is asked again
 	}
 }
 

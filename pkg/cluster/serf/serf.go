@@ -26,6 +26,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/cluster/seeds"
+	"github.com/skein-mesh/skein/pkg/refusal"
 )
 
 // Config says who a member is and how it gossips.
@@ -33,8 +34,9 @@ type Config struct {
 	Settings
 	Self cluster.Member // its incarnation must exceed that of every earlier life of its id
 
-	Log   *slog.Logger
-	Meter metric.Meter
+	Log      *slog.Logger
+	Meter    metric.Meter
+	Refusals *refusal.Log // of gossip that cannot be read; nil for none
 
 	// Transport replaces the sockets and Gossip with them, for tests.
 	Transport memberlist.Transport
@@ -56,7 +58,8 @@ type Serf struct {
 
 	joined atomic.Bool // a seed was reached, or there is none to reach
 
-	tags sync.Mutex // held while tags go out, so that they go out in order
+	tags     sync.Mutex // held while tags go out, so that they go out in order
+	rotating sync.Mutex // held while this member gives the fleet a new key
 
 	// mu guards the fields below. It is a leaf.
 	mu       sync.Mutex
@@ -106,7 +109,7 @@ func New(c Config) (*Serf, error) {
 // Run gossips until ctx ends, then leaves.
 func (s *Serf) Run(ctx context.Context) error {
 	events := make(chan gossip.Event, eventBuffer)
-	agent, err := s.create(events)
+	agent, keys, err := s.create(events)
 	if err != nil {
 		return fmt.Errorf("start gossip: %w", err)
 	}
@@ -114,7 +117,7 @@ func (s *Serf) Run(ctx context.Context) error {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(following)
-		s.follow(context.WithoutCancel(ctx), events, stopped)
+		s.follow(context.WithoutCancel(ctx), events, keys, stopped)
 	}()
 	joinCtx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -216,23 +219,23 @@ func (s *Serf) Leave(ctx context.Context) error {
 	}
 }
 
-func (s *Serf) create(events chan<- gossip.Event) (*gossip.Serf, error) {
+func (s *Serf) create(events chan<- gossip.Event) (*gossip.Serf, keyring, error) {
 	s.tags.Lock()
 	defer s.tags.Unlock()
 	config, err := agentConfig(s.config, s.Self(), events)
 	if err != nil {
-		return nil, err
+		return nil, keyring{}, err
 	}
 	agent, err := gossip.Create(config)
 	if err != nil {
-		return nil, err
+		return nil, keyring{}, err
 	}
 	s.mu.Lock()
 	s.agent = agent
 	s.mu.Unlock()
 	close(s.created)
 	s.signal()
-	return agent, nil
+	return agent, keyring{config.MemberlistConfig.Keyring, s.config.KeyFile}, nil
 }
 
 // stop leaves and shuts serf down. The leave must have ended by then: serf

@@ -1,7 +1,6 @@
 package serf
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/cluster/seeds"
 )
 
@@ -20,6 +20,7 @@ type Settings struct {
 	DiscoveryInterval time.Duration `conf:"discovery-interval" usage:"how often files, DNS, Kubernetes and commands are asked where others are"`
 	Cluster           string        `conf:"cluster" usage:"name of the cluster; members of other clusters are not heard"`
 	Keys              []string      `conf:"gossip-keys" usage:"keys that encrypt gossip, each 16, 24 or 32 bytes in base64; the first encrypts, all decrypt" secret:"true"`
+	KeyFile           string        `conf:"gossip-key-file" usage:"file of such keys, one on a line, in place of gossip-keys; its folder must be writable for skein keys rotate"`
 	Insecure          bool          `conf:"insecure" usage:"allow gossip without a key and gRPC without TLS on addresses other than loopback"`
 }
 
@@ -52,21 +53,11 @@ func (s Settings) Validate() error {
 		"cluster: the name must have 1 to %d bytes", memberlist.LabelMaxSize)
 	_, err = s.keys()
 	errs = append(errs, err)
-	check(s.Insecure || len(s.Keys) > 0 || Loopback(s.Gossip),
+	check(len(s.Keys) == 0 || s.KeyFile == "", "gossip-keys, gossip-key-file: give one of them")
+	check(s.Insecure || len(s.Keys) > 0 || s.KeyFile != "" || cluster.Loopback(s.Gossip),
 		"gossip: %s is not a loopback address, so whoever reaches it could join: "+
-			"set gossip-keys (make one with `openssl rand -base64 32`) or, on a network you trust, insecure", s.Gossip)
+			"set gossip-keys or gossip-key-file (skein keys generate makes a key) or, on a network you trust, insecure", s.Gossip)
 	return errors.Join(errs...)
-}
-
-// Loopback reports whether address, "host:port", can be reached from this
-// machine only.
-func Loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // keys decodes the keys. An error never shows a key.
@@ -74,12 +65,9 @@ func (s Settings) keys() ([][]byte, error) {
 	var errs []error
 	keys := make([][]byte, 0, len(s.Keys))
 	for i, encoded := range s.Keys {
-		key, err := base64.StdEncoding.DecodeString(encoded)
-		if err == nil {
-			err = memberlist.ValidateKey(key)
-		}
+		key, err := decodeKey(encoded)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("gossip-keys: key %d must be 16, 24 or 32 bytes in base64", i+1))
+			errs = append(errs, fmt.Errorf("gossip-keys: key %d %w", i+1, err))
 		}
 		keys = append(keys, key)
 	}

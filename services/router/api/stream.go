@@ -45,7 +45,7 @@ func (s *Server) PublishStream(stream routerv1.RouterService_PublishStreamServer
 	for done != nil || !p.idle() {
 		select {
 		case <-ctx.Done():
-			return status.FromContextError(context.Cause(ctx)).Err()
+			return ended(ctx)
 		case <-done:
 			done, leave = nil, nil // only results are waited for
 		case <-leave:
@@ -61,6 +61,15 @@ func (s *Server) PublishStream(stream routerv1.RouterService_PublishStreamServer
 		}
 	}
 	return p.end(s.config.ID)
+}
+
+// ended is why a stream whose context is over ends, as a status.
+func ended(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if s, ok := status.FromError(cause); ok {
+		return s.Err()
+	}
+	return status.FromContextError(cause).Err()
 }
 
 // publisher is one PublishStream. It implements [exchange.Origin].
@@ -180,7 +189,7 @@ func (s *Server) Subscribe(req *routerv1.SubscribeRequest, stream routerv1.Route
 	case <-sub.slow:
 		return errSlow
 	case <-ctx.Done():
-		return status.FromContextError(context.Cause(ctx)).Err()
+		return ended(ctx)
 	}
 	err := stream.Send(&routerv1.SubscribeResponse{Kind: &routerv1.SubscribeResponse_Subscribed{
 		Subscribed: &routerv1.Subscribed{Router: s.config.ID},
@@ -237,7 +246,7 @@ func (s *subscriber) run(stream routerv1.RouterService_SubscribeServer) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return status.FromContextError(context.Cause(ctx)).Err()
+			return ended(ctx)
 		case <-s.slow:
 			return errSlow
 		case <-s.out.Ready():
