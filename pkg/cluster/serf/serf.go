@@ -156,6 +156,11 @@ func (s *Serf) GossipAddress() string {
 	return address(s.agent.LocalMember())
 }
 
+// Gossip says how the gossip of this member is protected.
+func (s *Serf) Gossip() cluster.Gossip {
+	return cluster.Gossip{Encrypted: len(s.config.Keys) > 0, Loopback: Loopback(s.config.Settings.Gossip)}
+}
+
 // Created returns a channel that is closed once this member gossips.
 func (s *Serf) Created() <-chan struct{} { return s.created }
 
