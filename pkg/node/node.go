@@ -83,24 +83,30 @@ func (n *Node) LogLevel() *meshv1.LogLevel {
 	return level
 }
 
-// SetLogLevel changes what counts and logs that, at a level that is always shown.
+// SetLogLevel changes what counts, and logs that at whichever of the two levels
+// shows it.
 func (n *Node) SetLogLevel(ctx context.Context, req *meshv1.SetLogLevel) (*meshv1.LogLevel, error) {
 	level, d, err := Check(req.GetLevel(), req.GetForMs())
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case req.GetLevel() == "":
+	}
+	attrs := []any{"level", req.GetLevel(), "for", d.String(), "by", req.GetBy()}
+	if req.GetLevel() == "" {
+		attrs = []any{"level", n.LogLevel().GetConfigured(), "by", req.GetBy()}
+	}
+	shown := n.telemetry.Log.Enabled(ctx, slog.LevelWarn)
+	if shown {
+		n.telemetry.Log.WarnContext(ctx, "log level changes", attrs...)
+	}
+	if req.GetLevel() == "" {
 		n.telemetry.Level.Reset()
-	default:
+	} else {
 		n.telemetry.Level.Set(level, d)
 	}
-	now := n.LogLevel()
-	attrs := []any{"level", now.GetLevel(), "by", req.GetBy()}
-	if now.GetUntil() != nil {
-		attrs = append(attrs, "until", now.GetUntil().AsTime())
+	if !shown {
+		n.telemetry.Log.WarnContext(ctx, "log level changed", attrs...)
 	}
-	n.telemetry.Log.ErrorContext(ctx, "the log level was changed", attrs...)
-	return now, nil
+	return n.LogLevel(), nil
 }
 
 // Check says what is wrong with a change of the log level; 0 milliseconds mean
