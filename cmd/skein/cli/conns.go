@@ -151,7 +151,7 @@ func printConns(w io.Writer, list conns) {
 	}
 	switch of := fmt.Sprintf("on %s", countedUp(uint64(list.Edges), "edge")); {
 	case list.Matched > uint64(len(list.Connections)):
-		fmt.Fprintf(w, "%d of %s that match %s; --limit shows more, up to 1000.\n", len(list.Connections), countedUp(list.Matched, "connection"), of)
+		fmt.Fprintf(w, "%s %s; shown: %d. More with --limit, up to 1000.\n", countedUp(list.Matched, "connection"), of, len(list.Connections))
 	case list.Matched == 0:
 		fmt.Fprintf(w, "No connection matches %s.\n", of)
 	default:
