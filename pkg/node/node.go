@@ -63,7 +63,7 @@ func (n *Node) Describe() *meshv1.NodeInfo {
 	now := time.Now()
 	info := &meshv1.NodeInfo{
 		Id: n.id, Incarnation: n.incarnation, Service: n.service, Version: n.version,
-		Clock: timestamppb.New(now), UptimeMs: uint64(max(now.Sub(n.born).Milliseconds(), 0)), //nolint:gosec // not negative
+		Clock: timestamppb.New(now), UptimeMs: uint64(max(now.Sub(n.born).Milliseconds(), 0)),
 		LogLevel: n.LogLevel(),
 	}
 	if n.gossip != nil {
@@ -112,7 +112,7 @@ func (n *Node) SetLogLevel(ctx context.Context, req *meshv1.SetLogLevel) (*meshv
 // Check says what is wrong with a change of the log level; 0 milliseconds mean
 // five minutes.
 func Check(level string, forMs uint64) (slog.Level, time.Duration, error) {
-	d := time.Duration(min(forMs, 1<<40)) * time.Millisecond //nolint:gosec // 34 years
+	d := time.Duration(min(forMs, 1<<40)) * time.Millisecond
 	if forMs == 0 {
 		d = defaultTime
 	}

@@ -96,7 +96,9 @@ func balance(ctx context.Context, agent string) {
 func (f *fleet) doctor(t *testing.T) (checks string, code int) {
 	t.Helper()
 	stdout, stderr, code := run(t, "skein", f.at("doctor", "-o", "json", "--patience", "2s")...)
-	var said struct{ Findings []struct{ Check, Text string } }
+	var said struct {
+		Findings []struct{ Check, Text string }
+	}
 	if err := json.Unmarshal([]byte(stdout), &said); err != nil {
 		t.Fatalf("status %d, %v: %s%s", code, err, stdout, stderr)
 	}

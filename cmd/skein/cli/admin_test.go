@@ -121,7 +121,9 @@ func TestConn(t *testing.T) {
 
 func TestTrace(t *testing.T) {
 	_, env := administering(t)
-	at := func(args ...string) string { return skein(t, env, "", append([]string{"trace", "publish"}, args...)...).stdout }
+	at := func(args ...string) string {
+		return skein(t, env, "", append([]string{"trace", "publish"}, args...)...).stdout
+	}
 	compare(t, "trace.txt", at("room:1", "--dry-run")+"\n"+at("empty", "--dry-run"))
 	compare(t, "trace.json", at("room:1", "--dry-run", "-o", "json"))
 }

@@ -137,7 +137,7 @@ func newConn(c *meshv1.ConnectionInfo) conn {
 }
 
 // millis is a span in words.
-func millis(ms uint64) string { return span(time.Duration(min(ms, 1<<40)) * time.Millisecond) } //nolint:gosec // 34 years
+func millis(ms uint64) string { return span(time.Duration(min(ms, 1<<40)) * time.Millisecond) }
 
 func printConns(w io.Writer, list conns) {
 	rows := [][]any{}
@@ -149,7 +149,7 @@ func printConns(w io.Writer, list conns) {
 	if len(rows) > 0 {
 		printTable(w, []string{"connection", "user", "transport", "address", "age", "silent", "channels", "queue"}, rows)
 	}
-	switch of := fmt.Sprintf("on %s", countedUp(uint64(list.Edges), "edge")); {
+	switch of := "on " + countedUp(uint64(list.Edges), "edge"); {
 	case list.Matched > uint64(len(list.Connections)):
 		fmt.Fprintf(w, "%s %s; shown: %d. More with --limit, up to 1000.\n", countedUp(list.Matched, "connection"), of, len(list.Connections))
 	case list.Matched == 0:

@@ -115,7 +115,7 @@ func (x *examination) member(ctx context.Context, m *meshv1.Member, first *grpc.
 		return result
 	}
 	if resp.GetSelf() != m.GetId() {
-		result.Problem = fmt.Sprintf("%s answers there", resp.GetSelf())
+		result.Problem = resp.GetSelf() + " answers there"
 		return result
 	}
 	result.View = resp.GetView().GetHash()

@@ -54,9 +54,7 @@ func (a *app) show(ctx context.Context, w watcher, at func(context.Context) (sho
 		if err := a.showAgain(s); err != nil {
 			return err
 		}
-		if pause(ctx, w.interval) != nil {
-			return nil
-		}
+		_ = pause(ctx, w.interval) // the next look sees that ctx ended
 	}
 }
 

@@ -7,9 +7,12 @@ import (
 	"time"
 
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
+	"github.com/skein-mesh/skein/services/presence/balance"
 )
 
-func clock(offset, doubt time.Duration) Clock { return Clock{Known: true, Offset: offset, Error: doubt} }
+func clock(offset, doubt time.Duration) Clock {
+	return Clock{Known: true, Offset: offset, Error: doubt}
+}
 
 // healthy is a fleet that nothing is wrong with.
 func healthy() Fleet {
@@ -101,5 +104,28 @@ func TestWhatDoesNotLastIsNotTold(t *testing.T) {
 	got := Lasting([]Finding{passing, lasting}, []Finding{lasting, other})
 	if len(got) != 1 || got[0] != lasting {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// The planner's warnings are text for people: what they begin with is all that
+// tells which are about balancers.
+func TestWarningsOfTheRealPlannerAreUnderstood(t *testing.T) {
+	planner, at := balance.New(balance.Default(), "p1"), time.Unix(1_800_000_000, 0)
+	var last *presencev1.Status
+	for i := range 30 {
+		var edges []*presencev1.Edge
+		for n := range 3 {
+			edges = append(edges, &presencev1.Edge{
+				Id: fmt.Sprintf("e%d", n), Incarnation: 1, Version: "1.2.0", State: presencev1.EdgeState_EDGE_STATE_READY,
+				Connections: uint64(1000 * n), Weight: 100, WeightAgeMs: uint64(1000 * i), UptimeMs: uint64(60_000 + 1000*i), Opened: uint64(1000 * n),
+			})
+		}
+		last = planner.Step(balance.Sample{At: at.Add(time.Duration(i) * balance.StepInterval), Edges: edges}).Status
+	}
+	f := healthy()
+	f.Status = last
+	got := warnings(f)
+	if len(got) != 1 || got[0].Check != IgnoredHints || !strings.Contains(got[0].Text, "agent-check") {
+		t.Errorf("of %q: %+v", last.GetWarnings(), got)
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 // Bounds of what is usual.
 const (
-	youth    = 10 * time.Second // of an edge: nobody plans for it yet
-	pollLate = time.Minute      // balancers ask about each second
+	youth    = 10_000      // milliseconds that an edge runs: nobody plans for it yet
+	pollLate = time.Minute // balancers ask about each second
 )
 
 // planners finds edges that nobody plans for.
@@ -32,7 +32,7 @@ func planners(f Fleet) []Finding {
 		switch {
 		case e.Report == nil:
 			silent = append(silent, e.ID)
-		case e.Report.GetPlanner() == "" && e.Report.GetUptimeMs() > uint64(youth.Milliseconds()) &&
+		case e.Report.GetPlanner() == "" && e.Report.GetUptimeMs() > youth &&
 			e.Report.GetState() != presencev1.EdgeState_EDGE_STATE_DRAINING:
 			alone = append(alone, e.ID)
 		}
@@ -55,14 +55,16 @@ func planners(f Fleet) []Finding {
 	return all
 }
 
-// words that tell the planner's warnings about balancers from its others.
-var aboutBalancers = []string{"balancers ignore", "no balancer asks"}
+// aboutBalancers tells the planner's warnings about balancers from its others.
+func aboutBalancers(warning string) bool {
+	return strings.HasPrefix(warning, "balancers ignore") || strings.HasPrefix(warning, "no balancer asks")
+}
 
 // warnings finds what the planner warns of.
 func warnings(f Fleet) []Finding {
 	var all []Finding
 	for _, text := range f.Status.GetWarnings() {
-		if slices.ContainsFunc(aboutBalancers, func(words string) bool { return strings.Contains(text, words) }) {
+		if aboutBalancers(text) {
 			all = append(all, Finding{
 				IgnoredHints, "balancers", "the planner warns: " + text,
 				"New connections do not go where the edges ask for them, so moving connections helps little and is done slowly.",
@@ -83,7 +85,7 @@ func warnings(f Fleet) []Finding {
 func polls(f Fleet) []Finding {
 	var all []Finding
 	for _, e := range f.Edges {
-		age := time.Duration(min(e.Report.GetPollAgeMs(), 1<<40)) * time.Millisecond //nolint:gosec // 34 years
+		age := time.Duration(min(e.Report.GetPollAgeMs(), 1<<40)) * time.Millisecond
 		if e.Report.GetPolled() && age > pollLate {
 			all = append(all, Finding{
 				IgnoredHints, e.ID, fmt.Sprintf("no balancer has asked edge %s for its weight for %s", e.ID, age.Round(time.Second)),

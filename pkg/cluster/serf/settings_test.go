@@ -157,3 +157,22 @@ func TestAddressInUse(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestGossipSaysHowItIsProtected(t *testing.T) {
+	for want, s := range map[cluster.Gossip]Settings{
+		{Loopback: true}:                  {Gossip: "127.0.0.1:7946", Cluster: "skein"},
+		{}:                                {Gossip: "10.0.0.1:7946", Cluster: "skein", Insecure: true},
+		{Encrypted: true}:                 {Gossip: "10.0.0.1:7946", Cluster: "skein", Keys: []string{"AAAAAAAAAAAAAAAAAAAAAA=="}},
+		{Encrypted: true, Loopback: true}: {Gossip: "[::1]:7946", Cluster: "skein", Keys: []string{"AAAAAAAAAAAAAAAAAAAAAA=="}},
+	} {
+		m, err := New(Config{Settings: s, Log: telemetry.Nop().Log, Meter: telemetry.Nop().Meter, Self: cluster.Member{
+			ID: "r1", Incarnation: 1, Role: cluster.RoleRouter, State: cluster.StateJoining, Address: "10.0.0.1:5000",
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Gossip(); got != want {
+			t.Errorf("%+v: got %+v", s, got)
+		}
+	}
+}

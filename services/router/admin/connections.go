@@ -123,7 +123,7 @@ func gather(answers []inspected, longest bool, limit int) *adminv1.ConnectionsRe
 		}
 		return byName
 	})
-	resp.Connections = resp.Connections[:min(len(resp.GetConnections()), limit)]
+	resp.Connections = resp.GetConnections()[:min(len(resp.GetConnections()), limit)]
 	return resp
 }
 
