@@ -145,7 +145,7 @@ func TestDev(t *testing.T) {
 		t.Errorf("demo.json says %s", info)
 	}
 
-	e := &edge{Process: dev, listen: listen}
+	e := &edge{dev, listen}
 	heard := make(chan message, 1)
 	bob := connect(t, e, func(m message) { heard <- m })
 	bob.join(t, "room:dev")

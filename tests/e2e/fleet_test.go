@@ -21,6 +21,7 @@ import (
 type fleet struct {
 	routers  []*router
 	edges    []*edge
+	agents   []string // addresses of the edges' agent-check
 	presence *presence
 }
 
@@ -37,7 +38,6 @@ type presence struct {
 type edge struct {
 	*process.Process
 	listen string
-	agent  string
 }
 
 // plan is what a fleet is made of.
@@ -76,7 +76,8 @@ func (p plan) start(t *testing.T) *fleet {
 	for _, id := range []string{"edge-a", "edge-b"}[:p.edges] {
 		a := process.Addresses(t, 3)
 		args := []string{"--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", strings.Join(f.grpc(), ","), "--drain-delay", "100ms"}
-		e := &edge{newProcess(t, id, "skein-edge", a[1], append(args, p.edgeFlags...)...), a[0], a[2]}
+		e := &edge{newProcess(t, id, "skein-edge", a[1], append(args, p.edgeFlags...)...), a[0]}
+		f.agents = append(f.agents, a[2])
 		f.edges = append(f.edges, e)
 		e.Start(t)
 	}

@@ -113,8 +113,8 @@ func TestDoctor(t *testing.T) {
 	f := startFleet(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	for _, e := range f.edges {
-		go balance(ctx, e.agent)
+	for _, agent := range f.agents {
+		go balance(ctx, agent)
 	}
 	eventually := func(want string, wantCode int) {
 		t.Helper()
