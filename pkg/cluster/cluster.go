@@ -59,6 +59,13 @@ type Membership interface {
 	SetState(State) error
 }
 
+// Gossip is how the gossip of a member is protected. A [Membership] that gossips
+// over a network has a method Gossip() Gossip.
+type Gossip struct {
+	Encrypted bool // it has a key
+	Loopback  bool // nothing but its own machine can reach it
+}
+
 // Validate reports everything that is wrong with m.
 func (m Member) Validate() error {
 	var errs []error

@@ -68,6 +68,7 @@ type Identity struct {
 // once and may be used concurrently.
 type Telemetry struct {
 	Log    *slog.Logger
+	Level  *Level // of Log
 	Meter  metric.Meter
 	Tracer trace.Tracer
 
@@ -81,6 +82,7 @@ type Telemetry struct {
 func Nop() *Telemetry {
 	t := &Telemetry{
 		Log:      slog.New(slog.DiscardHandler),
+		Level:    NewLevel(slog.LevelInfo),
 		meters:   metricnoop.NewMeterProvider(),
 		tracers:  tracenoop.NewTracerProvider(),
 		registry: prometheus.NewRegistry(),
@@ -92,8 +94,10 @@ func Nop() *Telemetry {
 // New returns the telemetry of a process that logs to stderr. With an OTLP
 // endpoint it starts the goroutine that exports spans; [Telemetry.Run] ends it.
 func New(ctx context.Context, cfg Config, id Identity, stderr io.Writer) (*Telemetry, error) {
-	handler := slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel})
+	level := NewLevel(cfg.LogLevel)
+	handler := slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level})
 	t := &Telemetry{
+		Level:    level,
 		Log:      slog.New(traceHandler{handler}).With("service", id.Service, "id", id.ID),
 		registry: prometheus.NewRegistry(),
 	}

@@ -17,6 +17,16 @@ func (c calls) Call(ctx context.Context, call *meshv1.EdgeCall) *meshv1.EdgeAnsw
 		return &meshv1.EdgeAnswer{Answer: &meshv1.EdgeAnswer_Disconnected{Disconnected: c.disconnect(call.GetDisconnect())}}
 	case call.GetPoll() != nil:
 		return &meshv1.EdgeAnswer{Answer: &meshv1.EdgeAnswer_Poll{Poll: c.poll(ctx, call.GetPoll())}}
+	case call.GetInspect() != nil:
+		return &meshv1.EdgeAnswer{Answer: &meshv1.EdgeAnswer_Inspected{Inspected: c.inspect(call.GetInspect())}}
+	case call.GetDescribe():
+		return &meshv1.EdgeAnswer{Answer: &meshv1.EdgeAnswer_Node{Node: c.node.Describe()}}
+	case call.GetSetLogLevel() != nil:
+		level, err := c.node.SetLogLevel(ctx, call.GetSetLogLevel())
+		if err != nil { // of a router that allows more: nothing changed
+			level = c.node.LogLevel()
+		}
+		return &meshv1.EdgeAnswer{Answer: &meshv1.EdgeAnswer_LogLevel{LogLevel: level}}
 	default: // a later version knows more
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/cluster/seeds"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	"github.com/skein-mesh/skein/pkg/namespace"
+	"github.com/skein-mesh/skein/pkg/node"
 	"github.com/skein-mesh/skein/pkg/ring"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/pkg/token"
@@ -51,6 +52,7 @@ type Edge struct {
 	cfg         Config
 	deps        Deps
 	incarnation uint64
+	node        *node.Node
 	addresses   *socket.Addresses
 	refusals    *admit.Refusals
 	seeds       *seeds.Watcher
@@ -80,6 +82,9 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 		cfg: cfg, deps: deps, incarnation: cluster.NewIncarnation(), born: time.Now(),
 		addresses: socket.NewAddresses(cfg.SocketsPerIP), refusals: admit.NewRefusals(cfg.Slowness),
 	}
+	e.node = node.New(node.Options{
+		ID: cfg.ID, Incarnation: e.incarnation, Service: "edge", Version: version.Version, Telemetry: deps.Telemetry,
+	})
 	e.hints = hints.New(cfg.ID, e.incarnation, e.born)
 	if deps.Agent != nil {
 		e.agent = &Agent{listener: deps.Agent, told: e.told}

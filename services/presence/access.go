@@ -21,6 +21,7 @@ func access() apikey.Rules {
 		presencev1.RebalanceService_ServiceDesc.ServiceName: {Scope: apikey.Admin},
 		adminv1.KeyService_ServiceDesc.ServiceName:          {Scope: apikey.Admin},
 		adminv1.AdminService_Members_FullMethodName:         {Scope: apikey.Inspect},
+		adminv1.AdminService_Node_FullMethodName:            {Scope: apikey.Inspect},
 		adminv1.AdminService_ServiceDesc.ServiceName:        {Scope: apikey.Admin},
 
 		presencev1.PresenceService_ServiceDesc.ServiceName: {Scope: apikey.Mesh},

@@ -33,6 +33,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
+	"github.com/skein-mesh/skein/pkg/node"
 	meshrpc "github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/services/presence/balance"
@@ -66,10 +67,14 @@ func New(cfg Config, deps Deps) (*Presence, error) {
 	if deps.Dial == nil {
 		deps.Dial = deps.Security.Dialer(deps.Telemetry)
 	}
-	self := deps.Membership.Self().ID
+	self := deps.Membership.Self()
 	service, err := rpc.New(rpc.Deps{
 		Members: deps.Membership, Dial: deps.Dial, Log: deps.Telemetry.Log, Meter: deps.Telemetry.Meter,
-		NewPlanner: func() rpc.Planner { return balance.New(cfg.Settings, self) },
+		NewPlanner: func() rpc.Planner { return balance.New(cfg.Settings, self.ID) },
+		Node: node.New(node.Options{
+			ID: self.ID, Incarnation: self.Incarnation, Service: "presence", Version: self.Version,
+			Telemetry: deps.Telemetry, Membership: deps.Membership,
+		}),
 	})
 	if err != nil {
 		return nil, err
@@ -81,7 +86,8 @@ func New(cfg Config, deps Deps) (*Presence, error) {
 	if deps.Joined == nil {
 		deps.Joined = func() bool { return true }
 	}
-	server := meshrpc.NewServer(deps.Telemetry, deps.Telemetry.Log, deps.Security.Server(access())...)
+	server := meshrpc.NewServer(deps.Telemetry, deps.Telemetry.Log,
+		append(deps.Security.Server(access()), meshrpc.Audited(deps.Telemetry.Log, rpc.Audited))...)
 	service.Register(server)
 	if deps.Register != nil {
 		deps.Register(server)

@@ -18,9 +18,13 @@ func access() apikey.Rules {
 		routerv1.RouterService_TopicInfo_FullMethodName:     {Scope: apikey.Inspect, Topics: topicsOf},
 		routerv1.RouterService_Disconnect_FullMethodName:    {Scope: apikey.Disconnect, Topics: topicsOf},
 
-		adminv1.KeyService_ServiceDesc.ServiceName:   {Scope: apikey.Admin},
-		adminv1.AdminService_Members_FullMethodName:  {Scope: apikey.Inspect},
-		adminv1.AdminService_ServiceDesc.ServiceName: {Scope: apikey.Admin},
+		adminv1.KeyService_ServiceDesc.ServiceName:       {Scope: apikey.Admin},
+		adminv1.AdminService_Members_FullMethodName:      {Scope: apikey.Inspect},
+		adminv1.AdminService_Node_FullMethodName:         {Scope: apikey.Inspect},
+		adminv1.AdminService_Connections_FullMethodName:  {Scope: apikey.Inspect},
+		adminv1.AdminService_Connection_FullMethodName:   {Scope: apikey.Inspect},
+		adminv1.AdminService_TracePublish_FullMethodName: {Scope: apikey.Inspect, Topics: topicsOf},
+		adminv1.AdminService_ServiceDesc.ServiceName:     {Scope: apikey.Admin},
 
 		meshv1.MeshService_ServiceDesc.ServiceName:       {Scope: apikey.Mesh},
 		handlerv1.ChannelHandler_ServiceDesc.ServiceName: {Scope: apikey.Mesh},
@@ -47,6 +51,8 @@ func topicsOf(request any) []string {
 		}
 		return []string{apikey.Prefix(r.GetPrefix())}
 	case *routerv1.TopicInfoRequest:
+		return []string{r.GetTopic()}
+	case *adminv1.TracePublishRequest:
 		return []string{r.GetTopic()}
 	case *routerv1.DisconnectRequest:
 		if r.GetTopic() != "" {

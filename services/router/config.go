@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/skein-mesh/skein/pkg/cluster/serf"
+	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/daemon"
 	"github.com/skein-mesh/skein/pkg/namespace"
 	"github.com/skein-mesh/skein/services/router/api"
@@ -61,7 +61,7 @@ func (c Config) validateHTTP() error {
 	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
 		return fmt.Errorf("http: %q is not host:port", c.HTTP)
 	}
-	if !c.Insecure && !serf.Loopback(c.HTTP) {
+	if !c.Insecure && !cluster.Loopback(c.HTTP) {
 		return fmt.Errorf("http: %s is not a loopback address and nothing is encrypted there: on a network you trust, set insecure", c.HTTP)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
+	"github.com/skein-mesh/skein/pkg/node"
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/pkg/tlsfiles"
@@ -21,6 +22,7 @@ import (
 	handlerv1 "github.com/skein-mesh/skein/proto/gen/skein/handler/v1"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
+	"github.com/skein-mesh/skein/services/router/admin"
 	"github.com/skein-mesh/skein/services/router/api"
 	"github.com/skein-mesh/skein/services/router/attach"
 	"github.com/skein-mesh/skein/services/router/exchange"
@@ -83,21 +85,35 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	}
 	edges := attach.New(x, hello, cfg.EdgeBytes, tel.Log)
 	r := &Router{deps: deps, exchange: x, mesh: m, edges: edges, streams: newStreams(), handlers: proxy}
-	intercept := grpc.ChainStreamInterceptor(r.streams.intercept)
-	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, append(deps.Security.Server(access()), intercept)...)
+	further := []grpc.ServerOption{grpc.ChainStreamInterceptor(r.streams.intercept), rpc.Audited(tel.Log, audited)}
+	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, append(deps.Security.Server(access()), further...)...)
 	r.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	r.backends = api.New(x, m, edges, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
 	routerv1.RegisterRouterServiceServer(r.server, r.backends)
-	adminv1.RegisterAdminServiceServer(r.server, r.backends)
+	adminv1.RegisterAdminServiceServer(r.server, admin.New(node.New(node.Options{
+		ID: self.ID, Incarnation: self.Incarnation, Service: "router", Version: self.Version, Telemetry: tel, Membership: deps.Membership,
+	}), x, edges, r.backends))
 	handlerv1.RegisterChannelHandlerServer(r.server, r.handlers)
 	meshv1.RegisterMeshServiceServer(r.server, &meshService{id: self.ID, edges: edges, peers: m})
 	if deps.HTTP != nil {
-		if r.http, err = httpapi.New(deps.HTTP, r.backends, tel, append(deps.Security.Gate(access()), intercept)...); err != nil {
+		if r.http, err = httpapi.New(deps.HTTP, r.backends, tel, append(deps.Security.Gate(access()), further...)...); err != nil {
 			return nil, err
 		}
 	}
 	deps.Register(r.server)
 	return r, nil
+}
+
+// audited says which calls are logged with who made them: those that change
+// something, and those that show clients. Members and Node are asked all the time.
+func audited(method string) bool {
+	switch method {
+	case adminv1.AdminService_Connections_FullMethodName, adminv1.AdminService_Connection_FullMethodName,
+		adminv1.AdminService_TracePublish_FullMethodName, adminv1.AdminService_SetLogLevel_FullMethodName,
+		routerv1.RouterService_Disconnect_FullMethodName:
+		return true
+	}
+	return false
 }
 
 // complete fills in what may be left out.

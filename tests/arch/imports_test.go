@@ -54,8 +54,10 @@ var layers = []struct {
 	{"pkg/version/", nil},
 	{"pkg/phx/", []string{"pkg/channel/", "pkg/wsframe/"}},
 	{"pkg/pump/", []string{"pkg/queue/"}},
+	{"pkg/node/", []string{"pkg/", "proto/gen/skein/admin/", "proto/gen/skein/mesh/"}},
+	{"pkg/daemon/", []string{"pkg/", "proto/gen/skein/admin/"}},
 	{"pkg/kube/", []string{"pkg/version/"}},
-	{"pkg/cluster/", []string{"pkg/kube/", "pkg/bubble/", "pkg/lifecycle/", "proto/gen/skein/mesh/"}},
+	{"pkg/cluster/", []string{"pkg/kube/", "pkg/refusal/", "pkg/bubble/", "pkg/lifecycle/", "proto/gen/skein/mesh/"}},
 	{"pkg/", []string{"pkg/"}},
 
 	{"proto/gen/", []string{"proto/gen/"}},

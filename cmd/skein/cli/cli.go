@@ -50,6 +50,8 @@ func Main(ctx context.Context, env Env) int {
 	switch {
 	case err == nil:
 		return 0
+	case errors.Is(err, errFindings):
+		return exitFailed
 	case errors.As(err, &usage):
 		fmt.Fprintf(env.Stderr, "skein: %v\n", err)
 		fmt.Fprintf(env.Stderr, "See: %s --help\n", usage.command)
@@ -132,6 +134,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd.CommandPath(), err} })
 	root.AddCommand(
 		a.devCommand(), a.membersCommand(), a.topCommand(), a.topicCommand(), a.peopleCommand(), a.publishCommand(), a.tailCommand(),
+		a.connsCommand(), a.connCommand(), a.traceCommand(), a.doctorCommand(), a.logLevelCommand(),
 		a.kickCommand(), a.rebalanceCommand(), a.drainCommand(), a.rolloutCommand(), a.tokenCommand(), a.keysCommand(), a.benchCommand(),
 		a.configCommand(), a.versionCommand(),
 	)

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +37,7 @@ func (a *app) kickCommand() *cobra.Command {
 	cmd.Flags().StringVar(&t.user, "user", "", "the user, as tokens or the handler name it")
 	cmd.Flags().StringVar(&t.connection, "connection", "", "the connection, as EDGE/ID")
 	cmd.Flags().StringVar(&t.topic, "topic", "", "the topic whose channels are ended")
+	_ = cmd.RegisterFlagCompletionFunc("connection", a.completeConn) // the flag is there
 	return cmd
 }
 
@@ -50,13 +49,9 @@ func (t target) request() (*routerv1.DisconnectRequest, error) {
 	req := &routerv1.DisconnectRequest{User: t.user, Topic: t.topic}
 	var errs []error
 	if t.connection != "" {
-		i := strings.LastIndexByte(t.connection, '/')
-		id, err := strconv.ParseUint(t.connection[i+1:], 10, 64)
-		if i < 1 || err != nil || id == 0 {
-			errs = append(errs, fmt.Errorf("connection: %q is not EDGE/ID, such as edge-1/42", t.connection))
-		} else {
-			req.Connection = &routerv1.Connection{Edge: t.connection[:i], Id: id}
-		}
+		edge, id, err := parseConnection(t.connection)
+		errs = append(errs, err)
+		req.Connection = &routerv1.Connection{Edge: edge, Id: id}
 	}
 	if t.topic != "" {
 		errs = append(errs, channel.ValidateTopic(t.topic))

@@ -18,7 +18,8 @@ import (
 )
 
 func (a *app) membersCommand() *cobra.Command {
-	return &cobra.Command{
+	var w watcher
+	cmd := &cobra.Command{
 		Use:     "members",
 		Aliases: []string{"status"},
 		Short:   "Show routers, presence instances and edges, and whether the routers agree",
@@ -26,17 +27,14 @@ func (a *app) membersCommand() *cobra.Command {
 			"Routers that disagree show different views; edges that are not synced are sent everything.",
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			fleet, err := a.fleet(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if a.common.json() {
-				return printJSON(a.Stdout, fleet)
-			}
-			printFleet(a.Stdout, fleet, time.Now())
-			return nil
+			return a.show(cmd.Context(), w, func(ctx context.Context) (shown, error) {
+				fleet, err := a.fleet(ctx)
+				return shown{fleet, func(out io.Writer) { printFleet(out, fleet, time.Now()) }}, err
+			})
 		},
 	}
+	w.flags(cmd)
+	return cmd
 }
 
 // fleet is what all routers together say.

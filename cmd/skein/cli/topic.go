@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -11,7 +12,8 @@ import (
 )
 
 func (a *app) topicCommand() *cobra.Command {
-	return &cobra.Command{
+	var w watcher
+	cmd := &cobra.Command{
 		Use:   "topic TOPIC",
 		Short: "Show who owns a topic, who would get a message now, and why",
 		Args:  exactly("TOPIC"),
@@ -19,24 +21,29 @@ func (a *app) topicCommand() *cobra.Command {
 			if err := channel.ValidateTopic(args[0]); err != nil {
 				return usageError{cmd.CommandPath(), err}
 			}
-			conn, err := a.router(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer conn.Close() //nolint:errcheck // done with it
-			ctx, cancel := a.question(cmd.Context())
-			defer cancel()
-			info, err := routerv1.NewRouterServiceClient(conn).TopicInfo(ctx, &routerv1.TopicInfoRequest{Topic: args[0]})
-			if err != nil {
-				return fmt.Errorf("ask %s about %q: %w", conn.Target(), args[0], plain(err))
-			}
-			if a.common.json() {
-				return printJSON(a.Stdout, newTopic(info))
-			}
-			printTopic(a.Stdout, newTopic(info))
-			return nil
+			return a.show(cmd.Context(), w, func(ctx context.Context) (shown, error) {
+				t, err := a.topicInfo(ctx, args[0])
+				return shown{t, func(out io.Writer) { printTopic(out, t) }}, err
+			})
 		},
 	}
+	w.flags(cmd)
+	return cmd
+}
+
+func (a *app) topicInfo(ctx context.Context, name string) (topic, error) {
+	conn, err := a.router(ctx)
+	if err != nil {
+		return topic{}, err
+	}
+	defer conn.Close() //nolint:errcheck // done with it
+	ctx, cancel := a.question(ctx)
+	defer cancel()
+	info, err := routerv1.NewRouterServiceClient(conn).TopicInfo(ctx, &routerv1.TopicInfoRequest{Topic: name})
+	if err != nil {
+		return topic{}, fmt.Errorf("ask %s about %q: %w", conn.Target(), name, plain(err))
+	}
+	return newTopic(info), nil
 }
 
 type topic struct {

@@ -159,6 +159,11 @@ func (s *Serf) GossipAddress() string {
 	return address(s.agent.LocalMember())
 }
 
+// Gossip says how the gossip of this member is protected.
+func (s *Serf) Gossip() cluster.Gossip {
+	return cluster.Gossip{Encrypted: len(s.config.Keys) > 0, Loopback: cluster.Loopback(s.config.Gossip)}
+}
+
 // Created returns a channel that is closed once this member gossips.
 func (s *Serf) Created() <-chan struct{} { return s.created }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/metric/noop"
 	"go.uber.org/goleak"
 
 	"github.com/skein-mesh/skein/pkg/cluster"
@@ -155,5 +156,22 @@ func TestAddressInUse(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestGossipSaysHowItIsProtected(t *testing.T) {
+	for want, s := range map[cluster.Gossip]serf.Settings{
+		{Loopback: true}:                  {Gossip: "127.0.0.1:7946", Cluster: "skein"},
+		{}:                                {Gossip: "10.0.0.1:7946", Cluster: "skein", Insecure: true},
+		{Encrypted: true}:                 {Gossip: "10.0.0.1:7946", Cluster: "skein", Keys: []string{"AAAAAAAAAAAAAAAAAAAAAA=="}},
+		{Encrypted: true, Loopback: true}: {Gossip: "[::1]:7946", Cluster: "skein", Keys: []string{"AAAAAAAAAAAAAAAAAAAAAA=="}},
+	} {
+		m, err := serf.New(serf.Config{Settings: s, Log: slog.New(slog.DiscardHandler), Meter: noop.Meter{}, Self: clustertest.Router("a")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Gossip(); got != want {
+			t.Errorf("%+v: got %+v", s, got)
+		}
 	}
 }

@@ -67,6 +67,12 @@ func newConn(s *Server, mount string, id uint64, addr netip.Addr) *Conn {
 // ID is unique among the connections of this edge.
 func (c *Conn) ID() uint64 { return c.id }
 
+// Mount is the path of the mount that it came to.
+func (c *Conn) Mount() string { return c.mount }
+
+// Address is the client's.
+func (c *Conn) Address() netip.Addr { return c.addr }
+
 func (c *Conn) setHandler(h Handler) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,6 +118,7 @@ type Look struct {
 	Quiet   bool          // nothing waits for a poll, no POST is under way
 	Age     time.Duration // since it was opened
 	Silence time.Duration // since a poll was under way last
+	Queued  int           // bytes that wait for a poll
 }
 
 // Look returns what can be seen now.
@@ -123,6 +130,7 @@ func (c *Conn) Look() Look {
 		Closing: c.ended,
 		Quiet:   !c.ended && !c.paused && len(c.outbox) == 0 && c.posts == 0,
 		Age:     now.Sub(c.opened),
+		Queued:  c.bytes,
 	}
 	if c.poller == nil {
 		l.Silence = now.Sub(c.seen)

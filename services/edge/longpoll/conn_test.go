@@ -193,7 +193,7 @@ func TestLook(t *testing.T) {
 		c.send("[]")
 		synctest.Wait()
 		c.send("[]")
-		looks("something waits", Look{Age: time.Second})
+		looks("something waits", Look{Age: time.Second, Queued: len("[]")})
 		e.get(token)
 		c.does(func(c *client, _ wsframe.Opcode, _ []byte) { c.conn.Pause() })
 		go e.post(token, "[1]", "[2]")

@@ -61,6 +61,12 @@ type driver interface {
 // ID is unique in one life of the server, from 1.
 func (c *Conn) ID() uint64 { return c.id }
 
+// Mount is the path of the mount that it came to.
+func (c *Conn) Mount() string { return c.mount.Path }
+
+// Address is the client's.
+func (c *Conn) Address() netip.Addr { return c.addr }
+
 // Deflates reports whether the client takes compressed frames, such as
 // [wsframe.Deflate] makes. All others it takes as well.
 func (c *Conn) Deflates() bool { return c.deflate }
@@ -121,6 +127,7 @@ type Look struct {
 	Quiet   bool          // nothing waits to be written, nor for a [Conn.Resume]
 	Age     time.Duration // since it was opened, to the second
 	Silence time.Duration // since the last frame of the client
+	Queued  int           // what waits to be written, as [Limits.OutboxBytes] bounds it
 }
 
 // Look returns what can be seen now.
@@ -133,6 +140,7 @@ func (c *Conn) Look() Look {
 		Quiet:   c.phase == open && !c.paused && len(c.out.frames) == 0,
 		Age:     time.Duration(now) - time.Duration(c.opened)*time.Second,
 		Silence: time.Duration(now - c.lastFrame.Load()),
+		Queued:  c.out.cost,
 	}
 }
 

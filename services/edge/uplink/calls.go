@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 )
 
@@ -93,6 +95,9 @@ func answerSize(a *meshv1.EdgeAnswer) int {
 	size := fixedSize
 	for _, m := range a.GetPoll().GetMessages() {
 		size += fixedSize + len(m.GetData())
+	}
+	if found := a.GetInspected(); found != nil {
+		size += proto.Size(found)
 	}
 	return size
 }

@@ -27,6 +27,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
+	"github.com/skein-mesh/skein/pkg/node"
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 )
@@ -47,6 +48,7 @@ type Service struct {
 	peers    *peers
 	metrics  *metrics
 	planning *planning
+	node     *node.Node
 	queues   queues
 
 	// mu guards the fields below.
@@ -60,6 +62,7 @@ type Service struct {
 type Deps struct {
 	Members    Members                                        // this instance is their Self
 	Dial       func(address string) (*grpc.ClientConn, error) // of another instance; must not block
+	Node       *node.Node                                     // describes this instance
 	NewPlanner func() Planner                                 // called each time that this instance is elected
 	Log        *slog.Logger
 	Meter      metric.Meter
@@ -70,7 +73,7 @@ func New(d Deps) (*Service, error) {
 	self := d.Members.Self().ID
 	s := &Service{
 		board: newBoard(self), room: newRoom(), members: d.Members, peers: newPeers(d.Members, d.Dial),
-		queues: defaultQueues(), streams: map[uint64]context.CancelCauseFunc{},
+		node: d.Node, queues: defaultQueues(), streams: map[uint64]context.CancelCauseFunc{},
 	}
 	var err error
 	if s.metrics, err = newMetrics(d.Meter, s.board); err != nil {

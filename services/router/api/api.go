@@ -1,6 +1,6 @@
-// Package api serves backends and operators: skein.router.v1 and
-// skein.admin.v1. It validates what backends send, and turns outcomes into gRPC
-// status codes; gRPC itself is known to no other layer that decides anything.
+// Package api serves backends: skein.router.v1. It validates what they send, and
+// turns outcomes into gRPC status codes; gRPC itself is known to no other layer
+// that decides anything.
 package api
 
 import (
@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/skein-mesh/skein/pkg/telemetry"
-	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
 	"github.com/skein-mesh/skein/services/router/exchange"
@@ -37,11 +36,10 @@ type Config struct {
 	QueueBytes int    // most bytes that wait for one subscriber
 }
 
-// Server serves RouterService and AdminService. All methods may be called
+// Server serves RouterService. All methods may be called
 // concurrently.
 type Server struct {
 	routerv1.UnimplementedRouterServiceServer
-	adminv1.UnimplementedAdminServiceServer
 
 	config   Config
 	exchange *exchange.Exchange
@@ -208,16 +206,4 @@ func topicInfo(topic string, info exchange.TopicInfo) *routerv1.TopicInfoRespons
 		resp.Receivers = append(resp.Receivers, &routerv1.Receiver{Id: r.ID, Reason: reasons[r.Reason]})
 	}
 	return resp
-}
-
-// Members implements skein.admin.v1.
-func (s *Server) Members(context.Context, *adminv1.MembersRequest) (*adminv1.MembersResponse, error) {
-	resp := &adminv1.MembersResponse{Self: s.config.ID, View: s.exchange.View()}
-	for _, e := range s.exchange.Edges() {
-		resp.Edges = append(resp.Edges, &adminv1.AttachedEdge{
-			Id: e.Hello.GetId(), Incarnation: e.Hello.GetIncarnation(), Version: e.Hello.GetVersion(),
-			Synced: e.Synced, Rows: uint64(max(e.Rows, 0)),
-		})
-	}
-	return resp, nil
 }

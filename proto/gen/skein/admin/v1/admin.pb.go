@@ -24,6 +24,68 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// TraceReason is why a receiver gets a message.
+type TraceReason int32
+
+const (
+	// Unspecified is never sent.
+	TraceReason_TRACE_REASON_UNSPECIFIED TraceReason = 0
+	// Row: the edge announced subscribers of the topic.
+	TraceReason_TRACE_REASON_ROW TraceReason = 1
+	// Flood: the edge has not yet announced its topics under the current view.
+	TraceReason_TRACE_REASON_FLOOD TraceReason = 2
+	// Subscription: a backend subscribes to the topic through this router.
+	TraceReason_TRACE_REASON_SUBSCRIPTION TraceReason = 3
+	// Missed: the edge has subscribers that the owner does not know of. That is
+	// usual for a moment while they join.
+	TraceReason_TRACE_REASON_MISSED TraceReason = 4
+)
+
+// Enum value maps for TraceReason.
+var (
+	TraceReason_name = map[int32]string{
+		0: "TRACE_REASON_UNSPECIFIED",
+		1: "TRACE_REASON_ROW",
+		2: "TRACE_REASON_FLOOD",
+		3: "TRACE_REASON_SUBSCRIPTION",
+		4: "TRACE_REASON_MISSED",
+	}
+	TraceReason_value = map[string]int32{
+		"TRACE_REASON_UNSPECIFIED":  0,
+		"TRACE_REASON_ROW":          1,
+		"TRACE_REASON_FLOOD":        2,
+		"TRACE_REASON_SUBSCRIPTION": 3,
+		"TRACE_REASON_MISSED":       4,
+	}
+)
+
+func (x TraceReason) Enum() *TraceReason {
+	p := new(TraceReason)
+	*p = x
+	return p
+}
+
+func (x TraceReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TraceReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_skein_admin_v1_admin_proto_enumTypes[0].Descriptor()
+}
+
+func (TraceReason) Type() protoreflect.EnumType {
+	return &file_skein_admin_v1_admin_proto_enumTypes[0]
+}
+
+func (x TraceReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TraceReason.Descriptor instead.
+func (TraceReason) EnumDescriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{0}
+}
+
 // MembersRequest asks for the members.
 type MembersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -208,11 +270,749 @@ func (x *AttachedEdge) GetRows() uint64 {
 	return 0
 }
 
+// NodeRequest asks about a process.
+type NodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node is the id of an attached edge; empty, or the id of the answering process,
+	// means that one.
+	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeRequest) Reset() {
+	*x = NodeRequest{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeRequest) ProtoMessage() {}
+
+func (x *NodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeRequest.ProtoReflect.Descriptor instead.
+func (*NodeRequest) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+// NodeResponse describes a process.
+type NodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node as it describes itself.
+	Node          *v1.NodeInfo `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeResponse) Reset() {
+	*x = NodeResponse{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeResponse) ProtoMessage() {}
+
+func (x *NodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeResponse.ProtoReflect.Descriptor instead.
+func (*NodeResponse) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *NodeResponse) GetNode() *v1.NodeInfo {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+// ConnectionsRequest asks for connections that match every field that is set.
+type ConnectionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topic that is joined on them.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// User whose they are, or who has a channel on them.
+	User string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// MinQueueBytes is the least that waits to be sent: 1 finds every client that
+	// reads too slowly now. The longest queues come first then.
+	MinQueueBytes uint64 `protobuf:"varint,3,opt,name=min_queue_bytes,json=minQueueBytes,proto3" json:"min_queue_bytes,omitempty"`
+	// Edge that holds them.
+	Edge string `protobuf:"bytes,4,opt,name=edge,proto3" json:"edge,omitempty"`
+	// All allows a request without topic, user and min_queue_bytes; it needs a limit.
+	All bool `protobuf:"varint,5,opt,name=all,proto3" json:"all,omitempty"`
+	// Limit is how many are returned at most, 1 to 1,000; 0 means 100. All that match
+	// are counted.
+	Limit         uint32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectionsRequest) Reset() {
+	*x = ConnectionsRequest{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectionsRequest) ProtoMessage() {}
+
+func (x *ConnectionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectionsRequest.ProtoReflect.Descriptor instead.
+func (*ConnectionsRequest) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ConnectionsRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ConnectionsRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ConnectionsRequest) GetMinQueueBytes() uint64 {
+	if x != nil {
+		return x.MinQueueBytes
+	}
+	return 0
+}
+
+func (x *ConnectionsRequest) GetEdge() string {
+	if x != nil {
+		return x.Edge
+	}
+	return ""
+}
+
+func (x *ConnectionsRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *ConnectionsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// ConnectionsResponse is what the edges found.
+type ConnectionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Matched is how many connections match, on all edges that answered.
+	Matched uint64 `protobuf:"varint,1,opt,name=matched,proto3" json:"matched,omitempty"`
+	// Connections that match, at most as many as the limit, without their topics.
+	Connections []*v1.ConnectionInfo `protobuf:"bytes,2,rep,name=connections,proto3" json:"connections,omitempty"`
+	// Edges is how many answered.
+	Edges uint32 `protobuf:"varint,3,opt,name=edges,proto3" json:"edges,omitempty"`
+	// Silent are the edges that did not answer.
+	Silent        []*SilentEdge `protobuf:"bytes,4,rep,name=silent,proto3" json:"silent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectionsResponse) Reset() {
+	*x = ConnectionsResponse{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectionsResponse) ProtoMessage() {}
+
+func (x *ConnectionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectionsResponse.ProtoReflect.Descriptor instead.
+func (*ConnectionsResponse) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ConnectionsResponse) GetMatched() uint64 {
+	if x != nil {
+		return x.Matched
+	}
+	return 0
+}
+
+func (x *ConnectionsResponse) GetConnections() []*v1.ConnectionInfo {
+	if x != nil {
+		return x.Connections
+	}
+	return nil
+}
+
+func (x *ConnectionsResponse) GetEdges() uint32 {
+	if x != nil {
+		return x.Edges
+	}
+	return 0
+}
+
+func (x *ConnectionsResponse) GetSilent() []*SilentEdge {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
+// SilentEdge is an edge that did not answer.
+type SilentEdge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Edge is its id.
+	Edge string `protobuf:"bytes,1,opt,name=edge,proto3" json:"edge,omitempty"`
+	// Reason, for people.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SilentEdge) Reset() {
+	*x = SilentEdge{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SilentEdge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SilentEdge) ProtoMessage() {}
+
+func (x *SilentEdge) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SilentEdge.ProtoReflect.Descriptor instead.
+func (*SilentEdge) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SilentEdge) GetEdge() string {
+	if x != nil {
+		return x.Edge
+	}
+	return ""
+}
+
+func (x *SilentEdge) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ConnectionRequest names a connection.
+type ConnectionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Edge that holds it.
+	Edge string `protobuf:"bytes,1,opt,name=edge,proto3" json:"edge,omitempty"`
+	// Id at that edge.
+	Id            uint64 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectionRequest) Reset() {
+	*x = ConnectionRequest{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectionRequest) ProtoMessage() {}
+
+func (x *ConnectionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectionRequest.ProtoReflect.Descriptor instead.
+func (*ConnectionRequest) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ConnectionRequest) GetEdge() string {
+	if x != nil {
+		return x.Edge
+	}
+	return ""
+}
+
+func (x *ConnectionRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// ConnectionResponse describes a connection.
+type ConnectionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connection with its topics.
+	Connection    *v1.ConnectionInfo `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectionResponse) Reset() {
+	*x = ConnectionResponse{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectionResponse) ProtoMessage() {}
+
+func (x *ConnectionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectionResponse.ProtoReflect.Descriptor instead.
+func (*ConnectionResponse) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ConnectionResponse) GetConnection() *v1.ConnectionInfo {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+// TracePublishRequest names a topic.
+type TracePublishRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topic that would be published to.
+	Topic         string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TracePublishRequest) Reset() {
+	*x = TracePublishRequest{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TracePublishRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TracePublishRequest) ProtoMessage() {}
+
+func (x *TracePublishRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TracePublishRequest.ProtoReflect.Descriptor instead.
+func (*TracePublishRequest) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *TracePublishRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+// TracePublishResponse is the way that a message would go.
+type TracePublishResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topic that was asked about.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Asked is the id of the router that answers: the message would enter there.
+	Asked string `protobuf:"bytes,2,opt,name=asked,proto3" json:"asked,omitempty"`
+	// Owner is the id of the router that would order the message.
+	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	// View is the hash of the owner's view.
+	View uint64 `protobuf:"varint,4,opt,name=view,proto3" json:"view,omitempty"`
+	// Receivers, sorted by id, and those who would miss it.
+	Receivers     []*TraceReceiver `protobuf:"bytes,5,rep,name=receivers,proto3" json:"receivers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TracePublishResponse) Reset() {
+	*x = TracePublishResponse{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TracePublishResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TracePublishResponse) ProtoMessage() {}
+
+func (x *TracePublishResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TracePublishResponse.ProtoReflect.Descriptor instead.
+func (*TracePublishResponse) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TracePublishResponse) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *TracePublishResponse) GetAsked() string {
+	if x != nil {
+		return x.Asked
+	}
+	return ""
+}
+
+func (x *TracePublishResponse) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *TracePublishResponse) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
+func (x *TracePublishResponse) GetReceivers() []*TraceReceiver {
+	if x != nil {
+		return x.Receivers
+	}
+	return nil
+}
+
+// TraceReceiver is who would get a message, or miss it.
+type TraceReceiver struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the edge or router.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Reason that it would get the message.
+	Reason TraceReason `protobuf:"varint,2,opt,name=reason,proto3,enum=skein.admin.v1.TraceReason" json:"reason,omitempty"`
+	// Channels is how many clients of the edge have joined the topic.
+	Channels uint64 `protobuf:"varint,3,opt,name=channels,proto3" json:"channels,omitempty"`
+	// Problem is why channels is not known; empty if it is.
+	Problem       string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceReceiver) Reset() {
+	*x = TraceReceiver{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceReceiver) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceReceiver) ProtoMessage() {}
+
+func (x *TraceReceiver) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceReceiver.ProtoReflect.Descriptor instead.
+func (*TraceReceiver) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TraceReceiver) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TraceReceiver) GetReason() TraceReason {
+	if x != nil {
+		return x.Reason
+	}
+	return TraceReason_TRACE_REASON_UNSPECIFIED
+}
+
+func (x *TraceReceiver) GetChannels() uint64 {
+	if x != nil {
+		return x.Channels
+	}
+	return 0
+}
+
+func (x *TraceReceiver) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+// SetLogLevelRequest asks for another log level.
+type SetLogLevelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node is the id of an attached edge; empty, or the id of the answering process,
+	// means that one.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Level that counts from now on: "debug", "info", "warn" or "error"; empty goes
+	// back to the configured one.
+	Level string `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
+	// ForMs is after how many milliseconds the configured level counts again: 1,000
+	// to 86,400,000. 0 means five minutes.
+	ForMs         uint64 `protobuf:"varint,3,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogLevelRequest) Reset() {
+	*x = SetLogLevelRequest{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogLevelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogLevelRequest) ProtoMessage() {}
+
+func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
+func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SetLogLevelRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *SetLogLevelRequest) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *SetLogLevelRequest) GetForMs() uint64 {
+	if x != nil {
+		return x.ForMs
+	}
+	return 0
+}
+
+// SetLogLevelResponse is what counts now.
+type SetLogLevelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node is the id of the process.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// LogLevel that counts now.
+	LogLevel      *v1.LogLevel `protobuf:"bytes,2,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogLevelResponse) Reset() {
+	*x = SetLogLevelResponse{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogLevelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogLevelResponse) ProtoMessage() {}
+
+func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
+func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *SetLogLevelResponse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *SetLogLevelResponse) GetLogLevel() *v1.LogLevel {
+	if x != nil {
+		return x.LogLevel
+	}
+	return nil
+}
+
 var File_skein_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_skein_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1askein/admin/v1/admin.proto\x12\x0eskein.admin.v1\x1a\x18skein/mesh/v1/view.proto\"\x10\n" +
+	"\x1askein/admin/v1/admin.proto\x12\x0eskein.admin.v1\x1a\x1bskein/mesh/v1/inspect.proto\x1a\x18skein/mesh/v1/view.proto\"\x10\n" +
 	"\x0eMembersRequest\"\x82\x01\n" +
 	"\x0fMembersResponse\x12\x12\n" +
 	"\x04self\x18\x01 \x01(\tR\x04self\x12'\n" +
@@ -223,9 +1023,68 @@ const file_skein_admin_v1_admin_proto_rawDesc = "" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x16\n" +
 	"\x06synced\x18\x04 \x01(\bR\x06synced\x12\x12\n" +
-	"\x04rows\x18\x05 \x01(\x04R\x04rows2Z\n" +
+	"\x04rows\x18\x05 \x01(\x04R\x04rows\"!\n" +
+	"\vNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\";\n" +
+	"\fNodeResponse\x12+\n" +
+	"\x04node\x18\x01 \x01(\v2\x17.skein.mesh.v1.NodeInfoR\x04node\"\xa2\x01\n" +
+	"\x12ConnectionsRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12&\n" +
+	"\x0fmin_queue_bytes\x18\x03 \x01(\x04R\rminQueueBytes\x12\x12\n" +
+	"\x04edge\x18\x04 \x01(\tR\x04edge\x12\x10\n" +
+	"\x03all\x18\x05 \x01(\bR\x03all\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\rR\x05limit\"\xba\x01\n" +
+	"\x13ConnectionsResponse\x12\x18\n" +
+	"\amatched\x18\x01 \x01(\x04R\amatched\x12?\n" +
+	"\vconnections\x18\x02 \x03(\v2\x1d.skein.mesh.v1.ConnectionInfoR\vconnections\x12\x14\n" +
+	"\x05edges\x18\x03 \x01(\rR\x05edges\x122\n" +
+	"\x06silent\x18\x04 \x03(\v2\x1a.skein.admin.v1.SilentEdgeR\x06silent\"8\n" +
+	"\n" +
+	"SilentEdge\x12\x12\n" +
+	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"7\n" +
+	"\x11ConnectionRequest\x12\x12\n" +
+	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\"S\n" +
+	"\x12ConnectionResponse\x12=\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\v2\x1d.skein.mesh.v1.ConnectionInfoR\n" +
+	"connection\"+\n" +
+	"\x13TracePublishRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\"\xa9\x01\n" +
+	"\x14TracePublishResponse\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
+	"\x05asked\x18\x02 \x01(\tR\x05asked\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x12\n" +
+	"\x04view\x18\x04 \x01(\x04R\x04view\x12;\n" +
+	"\treceivers\x18\x05 \x03(\v2\x1d.skein.admin.v1.TraceReceiverR\treceivers\"\x8a\x01\n" +
+	"\rTraceReceiver\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x1b.skein.admin.v1.TraceReasonR\x06reason\x12\x1a\n" +
+	"\bchannels\x18\x03 \x01(\x04R\bchannels\x12\x18\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\"U\n" +
+	"\x12SetLogLevelRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05level\x18\x02 \x01(\tR\x05level\x12\x15\n" +
+	"\x06for_ms\x18\x03 \x01(\x04R\x05forMs\"_\n" +
+	"\x13SetLogLevelResponse\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x124\n" +
+	"\tlog_level\x18\x02 \x01(\v2\x17.skein.mesh.v1.LogLevelR\blogLevel*\x91\x01\n" +
+	"\vTraceReason\x12\x1c\n" +
+	"\x18TRACE_REASON_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10TRACE_REASON_ROW\x10\x01\x12\x16\n" +
+	"\x12TRACE_REASON_FLOOD\x10\x02\x12\x1d\n" +
+	"\x19TRACE_REASON_SUBSCRIPTION\x10\x03\x12\x17\n" +
+	"\x13TRACE_REASON_MISSED\x10\x042\xfd\x03\n" +
 	"\fAdminService\x12J\n" +
-	"\aMembers\x12\x1e.skein.admin.v1.MembersRequest\x1a\x1f.skein.admin.v1.MembersResponseB>Z<github.com/skein-mesh/skein/proto/gen/skein/admin/v1;adminv1b\x06proto3"
+	"\aMembers\x12\x1e.skein.admin.v1.MembersRequest\x1a\x1f.skein.admin.v1.MembersResponse\x12A\n" +
+	"\x04Node\x12\x1b.skein.admin.v1.NodeRequest\x1a\x1c.skein.admin.v1.NodeResponse\x12V\n" +
+	"\vConnections\x12\".skein.admin.v1.ConnectionsRequest\x1a#.skein.admin.v1.ConnectionsResponse\x12S\n" +
+	"\n" +
+	"Connection\x12!.skein.admin.v1.ConnectionRequest\x1a\".skein.admin.v1.ConnectionResponse\x12Y\n" +
+	"\fTracePublish\x12#.skein.admin.v1.TracePublishRequest\x1a$.skein.admin.v1.TracePublishResponse\x12V\n" +
+	"\vSetLogLevel\x12\".skein.admin.v1.SetLogLevelRequest\x1a#.skein.admin.v1.SetLogLevelResponseB>Z<github.com/skein-mesh/skein/proto/gen/skein/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_skein_admin_v1_admin_proto_rawDescOnce sync.Once
@@ -239,23 +1098,57 @@ func file_skein_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_skein_admin_v1_admin_proto_rawDescData
 }
 
-var file_skein_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_skein_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_skein_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_skein_admin_v1_admin_proto_goTypes = []any{
-	(*MembersRequest)(nil),  // 0: skein.admin.v1.MembersRequest
-	(*MembersResponse)(nil), // 1: skein.admin.v1.MembersResponse
-	(*AttachedEdge)(nil),    // 2: skein.admin.v1.AttachedEdge
-	(*v1.View)(nil),         // 3: skein.mesh.v1.View
+	(TraceReason)(0),             // 0: skein.admin.v1.TraceReason
+	(*MembersRequest)(nil),       // 1: skein.admin.v1.MembersRequest
+	(*MembersResponse)(nil),      // 2: skein.admin.v1.MembersResponse
+	(*AttachedEdge)(nil),         // 3: skein.admin.v1.AttachedEdge
+	(*NodeRequest)(nil),          // 4: skein.admin.v1.NodeRequest
+	(*NodeResponse)(nil),         // 5: skein.admin.v1.NodeResponse
+	(*ConnectionsRequest)(nil),   // 6: skein.admin.v1.ConnectionsRequest
+	(*ConnectionsResponse)(nil),  // 7: skein.admin.v1.ConnectionsResponse
+	(*SilentEdge)(nil),           // 8: skein.admin.v1.SilentEdge
+	(*ConnectionRequest)(nil),    // 9: skein.admin.v1.ConnectionRequest
+	(*ConnectionResponse)(nil),   // 10: skein.admin.v1.ConnectionResponse
+	(*TracePublishRequest)(nil),  // 11: skein.admin.v1.TracePublishRequest
+	(*TracePublishResponse)(nil), // 12: skein.admin.v1.TracePublishResponse
+	(*TraceReceiver)(nil),        // 13: skein.admin.v1.TraceReceiver
+	(*SetLogLevelRequest)(nil),   // 14: skein.admin.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),  // 15: skein.admin.v1.SetLogLevelResponse
+	(*v1.View)(nil),              // 16: skein.mesh.v1.View
+	(*v1.NodeInfo)(nil),          // 17: skein.mesh.v1.NodeInfo
+	(*v1.ConnectionInfo)(nil),    // 18: skein.mesh.v1.ConnectionInfo
+	(*v1.LogLevel)(nil),          // 19: skein.mesh.v1.LogLevel
 }
 var file_skein_admin_v1_admin_proto_depIdxs = []int32{
-	3, // 0: skein.admin.v1.MembersResponse.view:type_name -> skein.mesh.v1.View
-	2, // 1: skein.admin.v1.MembersResponse.edges:type_name -> skein.admin.v1.AttachedEdge
-	0, // 2: skein.admin.v1.AdminService.Members:input_type -> skein.admin.v1.MembersRequest
-	1, // 3: skein.admin.v1.AdminService.Members:output_type -> skein.admin.v1.MembersResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	16, // 0: skein.admin.v1.MembersResponse.view:type_name -> skein.mesh.v1.View
+	3,  // 1: skein.admin.v1.MembersResponse.edges:type_name -> skein.admin.v1.AttachedEdge
+	17, // 2: skein.admin.v1.NodeResponse.node:type_name -> skein.mesh.v1.NodeInfo
+	18, // 3: skein.admin.v1.ConnectionsResponse.connections:type_name -> skein.mesh.v1.ConnectionInfo
+	8,  // 4: skein.admin.v1.ConnectionsResponse.silent:type_name -> skein.admin.v1.SilentEdge
+	18, // 5: skein.admin.v1.ConnectionResponse.connection:type_name -> skein.mesh.v1.ConnectionInfo
+	13, // 6: skein.admin.v1.TracePublishResponse.receivers:type_name -> skein.admin.v1.TraceReceiver
+	0,  // 7: skein.admin.v1.TraceReceiver.reason:type_name -> skein.admin.v1.TraceReason
+	19, // 8: skein.admin.v1.SetLogLevelResponse.log_level:type_name -> skein.mesh.v1.LogLevel
+	1,  // 9: skein.admin.v1.AdminService.Members:input_type -> skein.admin.v1.MembersRequest
+	4,  // 10: skein.admin.v1.AdminService.Node:input_type -> skein.admin.v1.NodeRequest
+	6,  // 11: skein.admin.v1.AdminService.Connections:input_type -> skein.admin.v1.ConnectionsRequest
+	9,  // 12: skein.admin.v1.AdminService.Connection:input_type -> skein.admin.v1.ConnectionRequest
+	11, // 13: skein.admin.v1.AdminService.TracePublish:input_type -> skein.admin.v1.TracePublishRequest
+	14, // 14: skein.admin.v1.AdminService.SetLogLevel:input_type -> skein.admin.v1.SetLogLevelRequest
+	2,  // 15: skein.admin.v1.AdminService.Members:output_type -> skein.admin.v1.MembersResponse
+	5,  // 16: skein.admin.v1.AdminService.Node:output_type -> skein.admin.v1.NodeResponse
+	7,  // 17: skein.admin.v1.AdminService.Connections:output_type -> skein.admin.v1.ConnectionsResponse
+	10, // 18: skein.admin.v1.AdminService.Connection:output_type -> skein.admin.v1.ConnectionResponse
+	12, // 19: skein.admin.v1.AdminService.TracePublish:output_type -> skein.admin.v1.TracePublishResponse
+	15, // 20: skein.admin.v1.AdminService.SetLogLevel:output_type -> skein.admin.v1.SetLogLevelResponse
+	15, // [15:21] is the sub-list for method output_type
+	9,  // [9:15] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_skein_admin_v1_admin_proto_init() }
@@ -268,13 +1161,14 @@ func file_skein_admin_v1_admin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skein_admin_v1_admin_proto_rawDesc), len(file_skein_admin_v1_admin_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   3,
+			NumEnums:      1,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_skein_admin_v1_admin_proto_goTypes,
 		DependencyIndexes: file_skein_admin_v1_admin_proto_depIdxs,
+		EnumInfos:         file_skein_admin_v1_admin_proto_enumTypes,
 		MessageInfos:      file_skein_admin_v1_admin_proto_msgTypes,
 	}.Build()
 	File_skein_admin_v1_admin_proto = out.File

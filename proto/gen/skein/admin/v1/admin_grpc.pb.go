@@ -21,17 +21,44 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_Members_FullMethodName = "/skein.admin.v1.AdminService/Members"
+	AdminService_Members_FullMethodName      = "/skein.admin.v1.AdminService/Members"
+	AdminService_Node_FullMethodName         = "/skein.admin.v1.AdminService/Node"
+	AdminService_Connections_FullMethodName  = "/skein.admin.v1.AdminService/Connections"
+	AdminService_Connection_FullMethodName   = "/skein.admin.v1.AdminService/Connection"
+	AdminService_TracePublish_FullMethodName = "/skein.admin.v1.AdminService/TracePublish"
+	AdminService_SetLogLevel_FullMethodName  = "/skein.admin.v1.AdminService/SetLogLevel"
 )
 
 // AdminServiceClient is the client API for AdminService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AdminService is served by routers and presence instances.
+// AdminService is served by routers and presence instances. Edges have no gRPC
+// port: every edge is attached to every router, so any router asks them.
+// Presence instances answer Members, and Node and SetLogLevel about themselves.
+//
+// Calls about an edge fail with NOT_FOUND when it is not attached to the answering
+// router, with UNAVAILABLE when it did not answer within the deadline of the call,
+// or 5 seconds, and with UNIMPLEMENTED when its version does not know the call.
 type AdminServiceClient interface {
 	// Members returns the fleet as the answering process sees it.
 	Members(ctx context.Context, in *MembersRequest, opts ...grpc.CallOption) (*MembersResponse, error)
+	// Node describes the answering process, or an attached edge.
+	Node(ctx context.Context, in *NodeRequest, opts ...grpc.CallOption) (*NodeResponse, error)
+	// Connections finds clients' connections on every attached edge.
+	//
+	// Errors: INVALID_ARGUMENT with google.rpc.BadRequest details when the filter is
+	// empty and all was not asked for, or a name is malformed.
+	Connections(ctx context.Context, in *ConnectionsRequest, opts ...grpc.CallOption) (*ConnectionsResponse, error)
+	// Connection describes one client's connection. NOT_FOUND says also that its
+	// edge has no such connection.
+	Connection(ctx context.Context, in *ConnectionRequest, opts ...grpc.CallOption) (*ConnectionResponse, error)
+	// TracePublish says who would get a message that is published now, and why. It
+	// publishes nothing.
+	TracePublish(ctx context.Context, in *TracePublishRequest, opts ...grpc.CallOption) (*TracePublishResponse, error)
+	// SetLogLevel changes the log level of the answering process, or of an attached
+	// edge, for a while.
+	SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error)
 }
 
 type adminServiceClient struct {
@@ -52,14 +79,86 @@ func (c *adminServiceClient) Members(ctx context.Context, in *MembersRequest, op
 	return out, nil
 }
 
+func (c *adminServiceClient) Node(ctx context.Context, in *NodeRequest, opts ...grpc.CallOption) (*NodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(NodeResponse)
+	err := c.cc.Invoke(ctx, AdminService_Node_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) Connections(ctx context.Context, in *ConnectionsRequest, opts ...grpc.CallOption) (*ConnectionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConnectionsResponse)
+	err := c.cc.Invoke(ctx, AdminService_Connections_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) Connection(ctx context.Context, in *ConnectionRequest, opts ...grpc.CallOption) (*ConnectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConnectionResponse)
+	err := c.cc.Invoke(ctx, AdminService_Connection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) TracePublish(ctx context.Context, in *TracePublishRequest, opts ...grpc.CallOption) (*TracePublishResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TracePublishResponse)
+	err := c.cc.Invoke(ctx, AdminService_TracePublish_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetLogLevelResponse)
+	err := c.cc.Invoke(ctx, AdminService_SetLogLevel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
 //
-// AdminService is served by routers and presence instances.
+// AdminService is served by routers and presence instances. Edges have no gRPC
+// port: every edge is attached to every router, so any router asks them.
+// Presence instances answer Members, and Node and SetLogLevel about themselves.
+//
+// Calls about an edge fail with NOT_FOUND when it is not attached to the answering
+// router, with UNAVAILABLE when it did not answer within the deadline of the call,
+// or 5 seconds, and with UNIMPLEMENTED when its version does not know the call.
 type AdminServiceServer interface {
 	// Members returns the fleet as the answering process sees it.
 	Members(context.Context, *MembersRequest) (*MembersResponse, error)
+	// Node describes the answering process, or an attached edge.
+	Node(context.Context, *NodeRequest) (*NodeResponse, error)
+	// Connections finds clients' connections on every attached edge.
+	//
+	// Errors: INVALID_ARGUMENT with google.rpc.BadRequest details when the filter is
+	// empty and all was not asked for, or a name is malformed.
+	Connections(context.Context, *ConnectionsRequest) (*ConnectionsResponse, error)
+	// Connection describes one client's connection. NOT_FOUND says also that its
+	// edge has no such connection.
+	Connection(context.Context, *ConnectionRequest) (*ConnectionResponse, error)
+	// TracePublish says who would get a message that is published now, and why. It
+	// publishes nothing.
+	TracePublish(context.Context, *TracePublishRequest) (*TracePublishResponse, error)
+	// SetLogLevel changes the log level of the answering process, or of an attached
+	// edge, for a while.
+	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -72,6 +171,21 @@ type UnimplementedAdminServiceServer struct{}
 
 func (UnimplementedAdminServiceServer) Members(context.Context, *MembersRequest) (*MembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Members not implemented")
+}
+func (UnimplementedAdminServiceServer) Node(context.Context, *NodeRequest) (*NodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Node not implemented")
+}
+func (UnimplementedAdminServiceServer) Connections(context.Context, *ConnectionsRequest) (*ConnectionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Connections not implemented")
+}
+func (UnimplementedAdminServiceServer) Connection(context.Context, *ConnectionRequest) (*ConnectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Connection not implemented")
+}
+func (UnimplementedAdminServiceServer) TracePublish(context.Context, *TracePublishRequest) (*TracePublishResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TracePublish not implemented")
+}
+func (UnimplementedAdminServiceServer) SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetLogLevel not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -112,6 +226,96 @@ func _AdminService_Members_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_Node_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(NodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).Node(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_Node_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).Node(ctx, req.(*NodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_Connections_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConnectionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).Connections(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_Connections_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).Connections(ctx, req.(*ConnectionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_Connection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConnectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).Connection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_Connection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).Connection(ctx, req.(*ConnectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_TracePublish_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TracePublishRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).TracePublish(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_TracePublish_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).TracePublish(ctx, req.(*TracePublishRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_SetLogLevel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetLogLevelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SetLogLevel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SetLogLevel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SetLogLevel(ctx, req.(*SetLogLevelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -122,6 +326,26 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Members",
 			Handler:    _AdminService_Members_Handler,
+		},
+		{
+			MethodName: "Node",
+			Handler:    _AdminService_Node_Handler,
+		},
+		{
+			MethodName: "Connections",
+			Handler:    _AdminService_Connections_Handler,
+		},
+		{
+			MethodName: "Connection",
+			Handler:    _AdminService_Connection_Handler,
+		},
+		{
+			MethodName: "TracePublish",
+			Handler:    _AdminService_TracePublish_Handler,
+		},
+		{
+			MethodName: "SetLogLevel",
+			Handler:    _AdminService_SetLogLevel_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

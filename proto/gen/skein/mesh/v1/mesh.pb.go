@@ -991,6 +991,9 @@ type EdgeCall struct {
 	//	*EdgeCall_Disconnect
 	//	*EdgeCall_Poll
 	//	*EdgeCall_Cancel
+	//	*EdgeCall_Inspect
+	//	*EdgeCall_Describe
+	//	*EdgeCall_SetLogLevel
 	Call          isEdgeCall_Call `protobuf_oneof:"call"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1067,6 +1070,33 @@ func (x *EdgeCall) GetCancel() bool {
 	return false
 }
 
+func (x *EdgeCall) GetInspect() *Inspect {
+	if x != nil {
+		if x, ok := x.Call.(*EdgeCall_Inspect); ok {
+			return x.Inspect
+		}
+	}
+	return nil
+}
+
+func (x *EdgeCall) GetDescribe() bool {
+	if x != nil {
+		if x, ok := x.Call.(*EdgeCall_Describe); ok {
+			return x.Describe
+		}
+	}
+	return false
+}
+
+func (x *EdgeCall) GetSetLogLevel() *SetLogLevel {
+	if x != nil {
+		if x, ok := x.Call.(*EdgeCall_SetLogLevel); ok {
+			return x.SetLogLevel
+		}
+	}
+	return nil
+}
+
 type isEdgeCall_Call interface {
 	isEdgeCall_Call()
 }
@@ -1087,11 +1117,32 @@ type EdgeCall_Cancel struct {
 	Cancel bool `protobuf:"varint,4,opt,name=cancel,proto3,oneof"`
 }
 
+type EdgeCall_Inspect struct {
+	// Inspect asks for connections.
+	Inspect *Inspect `protobuf:"bytes,5,opt,name=inspect,proto3,oneof"`
+}
+
+type EdgeCall_Describe struct {
+	// Describe asks the edge about itself.
+	Describe bool `protobuf:"varint,6,opt,name=describe,proto3,oneof"`
+}
+
+type EdgeCall_SetLogLevel struct {
+	// SetLogLevel changes the edge's log level for a while.
+	SetLogLevel *SetLogLevel `protobuf:"bytes,7,opt,name=set_log_level,json=setLogLevel,proto3,oneof"`
+}
+
 func (*EdgeCall_Disconnect) isEdgeCall_Call() {}
 
 func (*EdgeCall_Poll) isEdgeCall_Call() {}
 
 func (*EdgeCall_Cancel) isEdgeCall_Call() {}
+
+func (*EdgeCall_Inspect) isEdgeCall_Call() {}
+
+func (*EdgeCall_Describe) isEdgeCall_Call() {}
+
+func (*EdgeCall_SetLogLevel) isEdgeCall_Call() {}
 
 // EdgeAnswer ends a call.
 type EdgeAnswer struct {
@@ -1104,6 +1155,9 @@ type EdgeAnswer struct {
 	//
 	//	*EdgeAnswer_Disconnected
 	//	*EdgeAnswer_Poll
+	//	*EdgeAnswer_Inspected
+	//	*EdgeAnswer_Node
+	//	*EdgeAnswer_LogLevel
 	Answer        isEdgeAnswer_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1171,6 +1225,33 @@ func (x *EdgeAnswer) GetPoll() *PollResponse {
 	return nil
 }
 
+func (x *EdgeAnswer) GetInspected() *Inspected {
+	if x != nil {
+		if x, ok := x.Answer.(*EdgeAnswer_Inspected); ok {
+			return x.Inspected
+		}
+	}
+	return nil
+}
+
+func (x *EdgeAnswer) GetNode() *NodeInfo {
+	if x != nil {
+		if x, ok := x.Answer.(*EdgeAnswer_Node); ok {
+			return x.Node
+		}
+	}
+	return nil
+}
+
+func (x *EdgeAnswer) GetLogLevel() *LogLevel {
+	if x != nil {
+		if x, ok := x.Answer.(*EdgeAnswer_LogLevel); ok {
+			return x.LogLevel
+		}
+	}
+	return nil
+}
+
 type isEdgeAnswer_Answer interface {
 	isEdgeAnswer_Answer()
 }
@@ -1185,9 +1266,30 @@ type EdgeAnswer_Poll struct {
 	Poll *PollResponse `protobuf:"bytes,3,opt,name=poll,proto3,oneof"`
 }
 
+type EdgeAnswer_Inspected struct {
+	// Inspected answers an inspect.
+	Inspected *Inspected `protobuf:"bytes,4,opt,name=inspected,proto3,oneof"`
+}
+
+type EdgeAnswer_Node struct {
+	// Node answers a describe.
+	Node *NodeInfo `protobuf:"bytes,5,opt,name=node,proto3,oneof"`
+}
+
+type EdgeAnswer_LogLevel struct {
+	// LogLevel answers a set_log_level, with what counts now.
+	LogLevel *LogLevel `protobuf:"bytes,6,opt,name=log_level,json=logLevel,proto3,oneof"`
+}
+
 func (*EdgeAnswer_Disconnected) isEdgeAnswer_Answer() {}
 
 func (*EdgeAnswer_Poll) isEdgeAnswer_Answer() {}
+
+func (*EdgeAnswer_Inspected) isEdgeAnswer_Answer() {}
+
+func (*EdgeAnswer_Node) isEdgeAnswer_Answer() {}
+
+func (*EdgeAnswer_LogLevel) isEdgeAnswer_Answer() {}
 
 // Disconnect ends what matches every field that is set; at least one is. With a
 // topic it ends channels, else sockets.
@@ -1505,7 +1607,7 @@ var File_skein_mesh_v1_mesh_proto protoreflect.FileDescriptor
 
 const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\n" +
-	"\x18skein/mesh/v1/mesh.proto\x12\rskein.mesh.v1\x1a\x1dskein/mesh/v1/broadcast.proto\x1a\x18skein/mesh/v1/view.proto\"S\n" +
+	"\x18skein/mesh/v1/mesh.proto\x12\rskein.mesh.v1\x1a\x1dskein/mesh/v1/broadcast.proto\x1a\x1bskein/mesh/v1/inspect.proto\x1a\x18skein/mesh/v1/view.proto\"S\n" +
 	"\x05Hello\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
@@ -1573,20 +1675,26 @@ const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\x05hello\x18\x01 \x01(\v2\x14.skein.mesh.v1.HelloR\x05hello\x12-\n" +
 	"\x04acks\x18\x02 \x03(\v2\x19.skein.mesh.v1.PublishAckR\x04acks\x12+\n" +
 	"\x11subscriptions_ack\x18\x03 \x01(\x04R\x10subscriptionsAck\x12\x12\n" +
-	"\x04beat\x18\x04 \x01(\bR\x04beat\"\xad\x01\n" +
+	"\x04beat\x18\x04 \x01(\bR\x04beat\"\xc1\x02\n" +
 	"\bEdgeCall\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12;\n" +
 	"\n" +
 	"disconnect\x18\x02 \x01(\v2\x19.skein.mesh.v1.DisconnectH\x00R\n" +
 	"disconnect\x120\n" +
 	"\x04poll\x18\x03 \x01(\v2\x1a.skein.mesh.v1.PollRequestH\x00R\x04poll\x12\x18\n" +
-	"\x06cancel\x18\x04 \x01(\bH\x00R\x06cancelB\x06\n" +
-	"\x04call\"\x9e\x01\n" +
+	"\x06cancel\x18\x04 \x01(\bH\x00R\x06cancel\x122\n" +
+	"\ainspect\x18\x05 \x01(\v2\x16.skein.mesh.v1.InspectH\x00R\ainspect\x12\x1c\n" +
+	"\bdescribe\x18\x06 \x01(\bH\x00R\bdescribe\x12@\n" +
+	"\rset_log_level\x18\a \x01(\v2\x1a.skein.mesh.v1.SetLogLevelH\x00R\vsetLogLevelB\x06\n" +
+	"\x04call\"\xbf\x02\n" +
 	"\n" +
 	"EdgeAnswer\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12A\n" +
 	"\fdisconnected\x18\x02 \x01(\v2\x1b.skein.mesh.v1.DisconnectedH\x00R\fdisconnected\x121\n" +
-	"\x04poll\x18\x03 \x01(\v2\x1b.skein.mesh.v1.PollResponseH\x00R\x04pollB\b\n" +
+	"\x04poll\x18\x03 \x01(\v2\x1b.skein.mesh.v1.PollResponseH\x00R\x04poll\x128\n" +
+	"\tinspected\x18\x04 \x01(\v2\x18.skein.mesh.v1.InspectedH\x00R\tinspected\x12-\n" +
+	"\x04node\x18\x05 \x01(\v2\x17.skein.mesh.v1.NodeInfoH\x00R\x04node\x126\n" +
+	"\tlog_level\x18\x06 \x01(\v2\x17.skein.mesh.v1.LogLevelH\x00R\blogLevelB\b\n" +
 	"\x06answer\"q\n" +
 	"\n" +
 	"Disconnect\x12\x12\n" +
@@ -1656,7 +1764,12 @@ var file_skein_mesh_v1_mesh_proto_goTypes = []any{
 	(*PollResponse)(nil),   // 19: skein.mesh.v1.PollResponse
 	(*Broadcast)(nil),      // 20: skein.mesh.v1.Broadcast
 	(*View)(nil),           // 21: skein.mesh.v1.View
-	(*Connection)(nil),     // 22: skein.mesh.v1.Connection
+	(*Inspect)(nil),        // 22: skein.mesh.v1.Inspect
+	(*SetLogLevel)(nil),    // 23: skein.mesh.v1.SetLogLevel
+	(*Inspected)(nil),      // 24: skein.mesh.v1.Inspected
+	(*NodeInfo)(nil),       // 25: skein.mesh.v1.NodeInfo
+	(*LogLevel)(nil),       // 26: skein.mesh.v1.LogLevel
+	(*Connection)(nil),     // 27: skein.mesh.v1.Connection
 }
 var file_skein_mesh_v1_mesh_proto_depIdxs = []int32{
 	1,  // 0: skein.mesh.v1.AttachRequest.hello:type_name -> skein.mesh.v1.Hello
@@ -1682,22 +1795,27 @@ var file_skein_mesh_v1_mesh_proto_depIdxs = []int32{
 	5,  // 20: skein.mesh.v1.PeerResponse.acks:type_name -> skein.mesh.v1.PublishAck
 	15, // 21: skein.mesh.v1.EdgeCall.disconnect:type_name -> skein.mesh.v1.Disconnect
 	17, // 22: skein.mesh.v1.EdgeCall.poll:type_name -> skein.mesh.v1.PollRequest
-	16, // 23: skein.mesh.v1.EdgeAnswer.disconnected:type_name -> skein.mesh.v1.Disconnected
-	19, // 24: skein.mesh.v1.EdgeAnswer.poll:type_name -> skein.mesh.v1.PollResponse
-	22, // 25: skein.mesh.v1.Disconnect.connection:type_name -> skein.mesh.v1.Connection
-	18, // 26: skein.mesh.v1.PollRequest.messages:type_name -> skein.mesh.v1.PollMessage
-	18, // 27: skein.mesh.v1.PollResponse.messages:type_name -> skein.mesh.v1.PollMessage
-	2,  // 28: skein.mesh.v1.MeshService.Attach:input_type -> skein.mesh.v1.AttachRequest
-	8,  // 29: skein.mesh.v1.MeshService.Peer:input_type -> skein.mesh.v1.PeerRequest
-	17, // 30: skein.mesh.v1.MeshService.Poll:input_type -> skein.mesh.v1.PollRequest
-	6,  // 31: skein.mesh.v1.MeshService.Attach:output_type -> skein.mesh.v1.AttachResponse
-	12, // 32: skein.mesh.v1.MeshService.Peer:output_type -> skein.mesh.v1.PeerResponse
-	19, // 33: skein.mesh.v1.MeshService.Poll:output_type -> skein.mesh.v1.PollResponse
-	31, // [31:34] is the sub-list for method output_type
-	28, // [28:31] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	22, // 23: skein.mesh.v1.EdgeCall.inspect:type_name -> skein.mesh.v1.Inspect
+	23, // 24: skein.mesh.v1.EdgeCall.set_log_level:type_name -> skein.mesh.v1.SetLogLevel
+	16, // 25: skein.mesh.v1.EdgeAnswer.disconnected:type_name -> skein.mesh.v1.Disconnected
+	19, // 26: skein.mesh.v1.EdgeAnswer.poll:type_name -> skein.mesh.v1.PollResponse
+	24, // 27: skein.mesh.v1.EdgeAnswer.inspected:type_name -> skein.mesh.v1.Inspected
+	25, // 28: skein.mesh.v1.EdgeAnswer.node:type_name -> skein.mesh.v1.NodeInfo
+	26, // 29: skein.mesh.v1.EdgeAnswer.log_level:type_name -> skein.mesh.v1.LogLevel
+	27, // 30: skein.mesh.v1.Disconnect.connection:type_name -> skein.mesh.v1.Connection
+	18, // 31: skein.mesh.v1.PollRequest.messages:type_name -> skein.mesh.v1.PollMessage
+	18, // 32: skein.mesh.v1.PollResponse.messages:type_name -> skein.mesh.v1.PollMessage
+	2,  // 33: skein.mesh.v1.MeshService.Attach:input_type -> skein.mesh.v1.AttachRequest
+	8,  // 34: skein.mesh.v1.MeshService.Peer:input_type -> skein.mesh.v1.PeerRequest
+	17, // 35: skein.mesh.v1.MeshService.Poll:input_type -> skein.mesh.v1.PollRequest
+	6,  // 36: skein.mesh.v1.MeshService.Attach:output_type -> skein.mesh.v1.AttachResponse
+	12, // 37: skein.mesh.v1.MeshService.Peer:output_type -> skein.mesh.v1.PeerResponse
+	19, // 38: skein.mesh.v1.MeshService.Poll:output_type -> skein.mesh.v1.PollResponse
+	36, // [36:39] is the sub-list for method output_type
+	33, // [33:36] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_skein_mesh_v1_mesh_proto_init() }
@@ -1706,15 +1824,22 @@ func file_skein_mesh_v1_mesh_proto_init() {
 		return
 	}
 	file_skein_mesh_v1_broadcast_proto_init()
+	file_skein_mesh_v1_inspect_proto_init()
 	file_skein_mesh_v1_view_proto_init()
 	file_skein_mesh_v1_mesh_proto_msgTypes[12].OneofWrappers = []any{
 		(*EdgeCall_Disconnect)(nil),
 		(*EdgeCall_Poll)(nil),
 		(*EdgeCall_Cancel)(nil),
+		(*EdgeCall_Inspect)(nil),
+		(*EdgeCall_Describe)(nil),
+		(*EdgeCall_SetLogLevel)(nil),
 	}
 	file_skein_mesh_v1_mesh_proto_msgTypes[13].OneofWrappers = []any{
 		(*EdgeAnswer_Disconnected)(nil),
 		(*EdgeAnswer_Poll)(nil),
+		(*EdgeAnswer_Inspected)(nil),
+		(*EdgeAnswer_Node)(nil),
+		(*EdgeAnswer_LogLevel)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
