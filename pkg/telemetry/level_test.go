@@ -29,7 +29,7 @@ func TestLevelGoesBackByItself(t *testing.T) {
 		l.Set(slog.LevelInfo, 10*time.Second) // the first change does not end this one
 		time.Sleep(9 * time.Second)           // virtual time
 		check(slog.LevelInfo, time.Second)
-		time.Sleep(time.Second) // virtual time
+		time.Sleep(time.Second + 1) // virtual time
 		check(slog.LevelWarn, 0)
 		l.Set(slog.LevelError, time.Hour)
 		l.Reset()

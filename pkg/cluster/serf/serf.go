@@ -161,7 +161,7 @@ func (s *Serf) GossipAddress() string {
 
 // Gossip says how the gossip of this member is protected.
 func (s *Serf) Gossip() cluster.Gossip {
-	return cluster.Gossip{Encrypted: len(s.config.Keys) > 0, Loopback: cluster.Loopback(s.config.Gossip)}
+	return cluster.Gossip{Encrypted: len(s.config.Keys) > 0 || s.config.KeyFile != "", Loopback: cluster.Loopback(s.config.Gossip)}
 }
 
 // Created returns a channel that is closed once this member gossips.

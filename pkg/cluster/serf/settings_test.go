@@ -166,6 +166,7 @@ func TestGossipSaysHowItIsProtected(t *testing.T) {
 		{Encrypted: true}:                 {Gossip: "10.0.0.1:7946", Cluster: "skein", Keys: []string{"AAAAAAAAAAAAAAAAAAAAAA=="}},
 		{Encrypted: true, Loopback: true}: {Gossip: "[::1]:7946", Cluster: "skein", Keys: []string{"AAAAAAAAAAAAAAAAAAAAAA=="}},
 	} {
+		s.DiscoveryInterval = time.Second
 		m, err := serf.New(serf.Config{Settings: s, Log: slog.New(slog.DiscardHandler), Meter: noop.Meter{}, Self: clustertest.Router("a")})
 		if err != nil {
 			t.Fatal(err)
