@@ -5,10 +5,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/trace"
 
-	"github.com/skein-mesh/skein/pkg/telemetry"
-	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 	"github.com/skein-mesh/skein/services/router/exchange"
 )
 
@@ -78,26 +75,4 @@ func (i *instruments) report(o metric.Observer, s exchange.Stats) {
 	o.ObserveInt64(i.rows, int64(s.EdgeRows))
 	o.ObserveInt64(i.heldBytes, int64(s.HeldBytes))
 	o.ObserveInt64(i.outstanding, int64(s.Outstanding))
-}
-
-// fanoutSpans records one span for each sampled broadcast that is ordered: what
-// edges do with it becomes its child, never a span per socket.
-func fanoutSpans(tracer trace.Tracer) func(*meshv1.Broadcast) (*meshv1.Broadcast, func(exchange.Fanout)) {
-	return func(b *meshv1.Broadcast) (*meshv1.Broadcast, func(exchange.Fanout)) {
-		// No call is under way here: the message itself says what it belongs to.
-		parent := telemetry.Context(context.Background(), b.GetTrace()) //nolint:forbidigo // see above
-		ctx, span := tracer.Start(parent, "router fan-out",
-			trace.WithSpanKind(trace.SpanKindProducer),
-			trace.WithAttributes(attribute.String("skein.topic", b.GetTopic()), attribute.String("skein.event", b.GetEvent())))
-		within := &meshv1.Broadcast{
-			Topic: b.GetTopic(), Event: b.GetEvent(), Payload: b.GetPayload(), Encoding: b.GetEncoding(),
-			Except: b.GetExcept(), Trace: telemetry.Bytes(ctx),
-		}
-		return within, func(f exchange.Fanout) {
-			span.SetAttributes(
-				attribute.Int("skein.rows", f.Rows), attribute.Int("skein.floods", f.Floods),
-				attribute.Int("skein.subscriptions", f.Subscriptions), attribute.Int("skein.dropped", f.Dropped))
-			span.End()
-		}
-	}
 }

@@ -62,7 +62,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	}
 	deps = deps.complete()
 	self, tel := deps.Membership.Self(), deps.Telemetry
-	x := exchange.New(exchange.Options{ID: self.ID, Now: time.Now, Held: cfg.HoldBytes, Trace: fanoutSpans(tel.Tracer)})
+	x := exchange.New(exchange.Options{ID: self.ID, Now: time.Now, Held: cfg.HoldBytes, Trace: spans{tel.Tracer}})
 	hello := &meshv1.Hello{Id: self.ID, Incarnation: self.Incarnation, Version: self.Version}
 	m := mesh.New(x, mesh.Config{Self: hello, QueueBytes: cfg.PeerBytes, Membership: deps.Membership, Dial: deps.Dial, Log: tel.Log})
 	if err := observe(tel.Meter, x); err != nil {
@@ -76,7 +76,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	r := &Router{deps: deps, exchange: x, mesh: m, edges: edges, streams: newStreams(), handlers: proxy}
 	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, grpc.ChainStreamInterceptor(r.streams.intercept))
 	r.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
-	r.backends = api.New(x, m, edges, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
+	r.backends = api.New(x, m, edges, tel.Tracer, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
 	routerv1.RegisterRouterServiceServer(r.server, r.backends)
 	adminv1.RegisterAdminServiceServer(r.server, r.backends)
 	handlerv1.RegisterChannelHandlerServer(r.server, r.handlers)

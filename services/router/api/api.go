@@ -6,7 +6,6 @@ package api
 import (
 	"context"
 
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
-	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
 	"github.com/skein-mesh/skein/services/router/exchange"
 )
@@ -44,14 +42,15 @@ type Server struct {
 
 	config   Config
 	exchange *exchange.Exchange
+	tracer   telemetry.Tracer
 	peers    Peers
 	edges    Edges
 	leaving  chan struct{} // closed by Leave
 }
 
 // New returns the API of an exchange.
-func New(x *exchange.Exchange, peers Peers, edges Edges, c Config) *Server {
-	return &Server{config: c, exchange: x, peers: peers, edges: edges, leaving: make(chan struct{})}
+func New(x *exchange.Exchange, peers Peers, edges Edges, tracer telemetry.Tracer, c Config) *Server {
+	return &Server{config: c, exchange: x, tracer: tracer, peers: peers, edges: edges, leaving: make(chan struct{})}
 }
 
 // Leave sends the publish streams of backends to other routers, each as soon
@@ -71,10 +70,8 @@ func (s *Server) Publish(ctx context.Context, req *routerv1.PublishRequest) (*ro
 	if bad != nil {
 		return nil, bad.err()
 	}
-	trace.SpanFromContext(ctx).SetAttributes(topicKey.String(broadcast.GetTopic()))
-	broadcast.Trace = telemetry.Bytes(ctx)
 	done := make(result, 1)
-	s.exchange.Publish(exchange.FromBackend, done, &meshv1.Publish{Broadcast: broadcast})
+	s.publish(ctx, done, 0, broadcast)
 	select {
 	case o := <-done:
 		if code, reason := explain(o); code != codes.OK {
@@ -106,7 +103,6 @@ func (s *Server) PublishBatch(ctx context.Context, req *routerv1.PublishBatchReq
 	}
 	results := make([]*routerv1.PublishResult, len(messages))
 	done := make(numbered, len(messages))
-	traced := telemetry.Bytes(ctx)
 	waiting := 0
 	for i, m := range messages {
 		broadcast, bad := validate(m)
@@ -114,9 +110,8 @@ func (s *Server) PublishBatch(ctx context.Context, req *routerv1.PublishBatchReq
 			results[i] = bad.result()
 			continue
 		}
-		broadcast.Trace = traced
 		waiting++
-		s.exchange.Publish(exchange.FromBackend, done, &meshv1.Publish{Seq: uint64(i), Broadcast: broadcast})
+		s.publish(ctx, done, uint64(i), broadcast)
 	}
 	for ; waiting > 0; waiting-- {
 		select {
