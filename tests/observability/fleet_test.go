@@ -78,7 +78,7 @@ func (m *member) client(t *testing.T) routerv1.RouterServiceClient {
 	return routerv1.NewRouterServiceClient(conn)
 }
 
-// others returns the router that owns a topic, and the one that does not.
+// owner returns the router that owns a topic, and the one that does not.
 func (f *fleet) owner(t *testing.T, topic string) (owner, other *member) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
