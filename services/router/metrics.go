@@ -13,10 +13,13 @@ import (
 // counting costs a message next to nothing.
 type instruments struct {
 	publishes, deliveries, forwards, held, drops, views metric.Int64ObservableCounter
-	edges, rows, heldBytes, outstanding                 metric.Int64ObservableGauge
+	edges, rows, heldBytes, outstanding, routers, queue metric.Int64ObservableGauge
 }
 
-func observe(meter metric.Meter, x *exchange.Exchange) error {
+// queues are what waits in a router beside the exchange.
+type queues interface{ Queued() (bytes int) }
+
+func observe(meter metric.Meter, x *exchange.Exchange, edges, peers queues) error {
 	var i instruments
 	var failed error
 	counter := func(name, description string) metric.Int64ObservableCounter {
@@ -43,13 +46,17 @@ func observe(meter metric.Meter, x *exchange.Exchange) error {
 	i.rows = gauge("rows", "topics announced by edges")
 	i.heldBytes = gauge("held.bytes", "bytes of publishes that wait")
 	i.outstanding = gauge("lanes", "topics with publishes that wait or are on their way to the owner")
+	i.routers = gauge("view.routers", "routers that own topics in the view of this one")
+	i.queue = gauge("queue.bytes", "bytes that wait to be sent, by whom to")
 	if failed != nil {
 		return failed
 	}
 	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		i.report(o, x.Stats())
+		o.ObserveInt64(i.queue, int64(edges.Queued()), metric.WithAttributes(attribute.String("to", "edge")))
+		o.ObserveInt64(i.queue, int64(peers.Queued()), metric.WithAttributes(attribute.String("to", "router")))
 		return nil
-	}, i.publishes, i.deliveries, i.forwards, i.held, i.drops, i.views, i.edges, i.rows, i.heldBytes, i.outstanding)
+	}, i.publishes, i.deliveries, i.forwards, i.held, i.drops, i.views, i.edges, i.rows, i.heldBytes, i.outstanding, i.routers, i.queue)
 	return err
 }
 
@@ -71,6 +78,7 @@ func (i *instruments) report(o metric.Observer, s exchange.Stats) {
 	}
 	o.ObserveInt64(i.forwards, int64(s.Forwards)) //nolint:gosec // never that many
 	o.ObserveInt64(i.views, int64(s.Views))       //nolint:gosec // never that many
+	o.ObserveInt64(i.routers, int64(s.Routers))
 	o.ObserveInt64(i.edges, int64(s.Edges))
 	o.ObserveInt64(i.rows, int64(s.EdgeRows))
 	o.ObserveInt64(i.heldBytes, int64(s.HeldBytes))

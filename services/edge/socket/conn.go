@@ -121,6 +121,7 @@ type Look struct {
 	Quiet   bool          // nothing waits to be written, nor for a [Conn.Resume]
 	Age     time.Duration // since it was opened, to the second
 	Silence time.Duration // since the last frame of the client
+	Queued  int           // bytes that wait to be written, and what the queue spends on them
 }
 
 // Look returns what can be seen now.
@@ -133,6 +134,7 @@ func (c *Conn) Look() Look {
 		Quiet:   c.phase == open && !c.paused && len(c.out.frames) == 0,
 		Age:     time.Duration(now) - time.Duration(c.opened)*time.Second,
 		Silence: time.Duration(now - c.lastFrame.Load()),
+		Queued:  c.out.cost,
 	}
 }
 
