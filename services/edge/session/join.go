@@ -18,7 +18,7 @@ type request struct {
 	ref, topic phx.Term
 	old        *Channel // to be replaced; nil for none
 	span       span
-	params     Payload  // kept for channels with extra only
+	params     Payload // kept for channels with extra only
 
 	reply  wsframe.Frame // zero for ok and {}
 	pushes []wsframe.Frame
