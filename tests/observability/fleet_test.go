@@ -33,10 +33,15 @@ type fleet struct {
 	presence       *member
 }
 
-// startFleet starts one that ends with the test. otlp is where traces go.
-func startFleet(t *testing.T, otlp string) *fleet {
+// startFleet starts one that ends with the test. otlp is where traces go; config
+// is a file for routers and edges, or "".
+func startFleet(t *testing.T, otlp, config string) *fleet {
 	t.Helper()
 	tracing := []string{"--trace-ratio", "0", "--otlp-endpoint", otlp}
+	var configured []string
+	if config != "" {
+		configured = []string{"--config", config}
+	}
 	f := &fleet{}
 	start := func(program, id, admin, serves string, args ...string) *member {
 		args = slices.Concat([]string{"--id", id, "--admin", admin}, args, tracing)
@@ -50,14 +55,15 @@ func startFleet(t *testing.T, otlp string) *fleet {
 	for i, id := range []string{"router-1", "router-2"} {
 		a := process.Addresses(t, 2)
 		grpc = append(grpc, a[0])
-		f.routers = append(f.routers, start("skein-router", id, a[1], a[0], "--grpc", a[0], "--gossip", gossip[i], "--join", join))
+		args := append([]string{"--grpc", a[0], "--gossip", gossip[i], "--join", join}, configured...)
+		f.routers = append(f.routers, start("skein-router", id, a[1], a[0], args...))
 	}
 	a := process.Addresses(t, 2)
 	f.presence = start("skein-presence", "presence-1", a[1], a[0], "--grpc", a[0], "--gossip", gossip[2], "--join", join)
 	for _, id := range []string{"edge-a", "edge-b"} {
 		a := process.Addresses(t, 2)
-		f.edges = append(f.edges, start("skein-edge", id, a[1], a[0],
-			"--listen", a[0], "--agent", "", "--routers", strings.Join(grpc, ","), "--trace-clients"))
+		args := append([]string{"--listen", a[0], "--agent", "", "--routers", strings.Join(grpc, ","), "--trace-clients"}, configured...)
+		f.edges = append(f.edges, start("skein-edge", id, a[1], a[0], args...))
 	}
 	for _, m := range f.all() {
 		m.AwaitReady(t)

@@ -53,7 +53,7 @@ const (
 
 func TestTraces(t *testing.T) {
 	c := startCollector(t)
-	f := startFleet(t, c.endpoint)
+	f := startFleet(t, c.endpoint, "")
 	t.Run("of a browser's message", func(t *testing.T) { browsersMessage(t, c, f) })
 	t.Run("of a topic that is watched", func(t *testing.T) { watchedTopic(t, c, f) })
 	t.Run("of a backend's message", func(t *testing.T) { backendsMessage(t, c, f) })
