@@ -53,7 +53,7 @@ func (t Tracer) Begin(ctx context.Context, topic, name string, kind trace.SpanKi
 	if topic != "" {
 		about = []attribute.KeyValue{TopicKey.String(topic)}
 	}
-	return t.spans.Start(ctx, name, trace.WithSpanKind(kind), trace.WithLinks(links...), trace.WithAttributes(about...))
+	return t.spans.Start(ctx, name, trace.WithSpanKind(kind), trace.WithLinks(links...), trace.WithAttributes(about...)) //nolint:spancheck // whoever asked ends it
 }
 
 // Continue starts a span within the trace that [Bytes] encoded, and returns its

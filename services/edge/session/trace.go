@@ -29,7 +29,7 @@ func (s *Session) begin(topic, name string) span {
 	return span{context, end}
 }
 
-// ends ends the span; failed may be nil.
+// ends is called once, with why it failed or nil.
 func (s span) ends(failed error) {
 	if s.end != nil {
 		s.end(failed)

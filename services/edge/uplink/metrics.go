@@ -58,7 +58,7 @@ func (m *metrics) delivers(at uint64) {
 	}
 }
 
-func microseconds(t time.Time) uint64 { return uint64(max(t.UnixMicro(), 0)) } //nolint:gosec // not negative
+func microseconds(t time.Time) uint64 { return uint64(max(t.UnixMicro(), 0)) }
 
 // since is the time from at until now, in seconds; none if the clocks disagree
 // by more.
