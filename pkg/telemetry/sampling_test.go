@@ -257,3 +257,24 @@ func TestTopicsByHTTP(t *testing.T) {
 		t.Errorf("got %v", tel.Sampling.Topics())
 	}
 }
+
+// BenchmarkBegin is what a message costs that is not recorded.
+func BenchmarkBegin(b *testing.B) {
+	for name, topics := range map[string][]TopicRatio{
+		"plain": nil, "another topic has its own": {{Topics: "other:*", Ratio: 1}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s, err := NewSampling(0, topics...)
+			if err != nil {
+				b.Fatal(err)
+			}
+			tracer, ctx := NewTracer(s, tracetest.NewSpanRecorder()), b.Context()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, span := tracer.Begin(ctx, "room:1", "publish", trace.SpanKindProducer); span != nil {
+					b.Fatal("recorded")
+				}
+			}
+		})
+	}
+}
