@@ -41,6 +41,7 @@ type Config struct {
 	LogLevel     slog.Level `conf:"log-level"     usage:"least level of log lines: debug, info, warn or error"`
 	OTLPEndpoint string     `conf:"otlp-endpoint" usage:"URL of an OTLP gRPC collector for traces, such as http://127.0.0.1:4317; empty follows OTEL_EXPORTER_OTLP_ENDPOINT, and without that no traces are recorded"`
 	TraceRatio   float64    `conf:"trace-ratio"   usage:"share of new traces that are recorded, 0 to 1; traces that began elsewhere follow their beginning"`
+	TraceTopics  []string   `conf:"trace-topics"  usage:"share of new traces of some topics, each TOPIC=RATIO, the topic with a star at its end for all that begin so; the admin port changes them with /trace-topics"`
 }
 
 // Default logs from level info and records one trace in a hundred, if there is
@@ -51,10 +52,12 @@ func Default() Config {
 
 // Validate reports every problem at once.
 func (c Config) Validate() error {
-	if c.TraceRatio < 0 || c.TraceRatio > 1 {
-		return fmt.Errorf("trace-ratio: %v is not between 0 and 1", c.TraceRatio)
+	var errs []error
+	if !(c.TraceRatio >= 0 && c.TraceRatio <= 1) { // NaN is neither
+		errs = append(errs, fmt.Errorf("trace-ratio: %v is not between 0 and 1", c.TraceRatio))
 	}
-	return nil
+	_, err := parseTopicRatios(c.TraceTopics)
+	return errors.Join(append(errs, err)...)
 }
 
 // Identity says whose telemetry it is.
@@ -70,7 +73,11 @@ type Telemetry struct {
 	Log    *slog.Logger
 	Level  *Level // of Log
 	Meter  metric.Meter
-	Tracer trace.Tracer
+	Tracer Tracer
+
+	// Sampling decides which messages begin a trace. Without somewhere to send
+	// traces it decides about none.
+	Sampling *Sampling
 
 	meters   metric.MeterProvider
 	tracers  trace.TracerProvider
@@ -87,7 +94,7 @@ func Nop() *Telemetry {
 		tracers:  tracenoop.NewTracerProvider(),
 		registry: prometheus.NewRegistry(),
 	}
-	t.Meter, t.Tracer = t.meters.Meter(scope), t.tracers.Tracer(scope)
+	t.Meter, t.Sampling = t.meters.Meter(scope), &Sampling{}
 	return t
 }
 
@@ -147,21 +154,32 @@ func secondsView() sdkmetric.View {
 	)
 }
 
-// startTraces makes spans without an exporter too: they carry the ids that log
-// lines show, but none is recorded.
+// startTraces makes spans of calls without an exporter too: they carry the ids
+// that log lines show, but none is recorded.
 func (t *Telemetry) startTraces(ctx context.Context, cfg Config, res *resource.Resource) error {
-	sampler := sdktrace.NeverSample()
+	topics, err := parseTopicRatios(cfg.TraceTopics)
+	if err != nil {
+		return err
+	}
+	if t.Sampling, err = NewSampling(cfg.TraceRatio, topics...); err != nil {
+		return err
+	}
+	sampler := sdktrace.ParentBased(sdktrace.NeverSample())
 	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(res)}
-	if endpoint := endpointOf(cfg); endpoint != "" {
+	endpoint := endpointOf(cfg)
+	if endpoint != "" {
 		exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(endpoint))
 		if err != nil {
 			return fmt.Errorf("traces to %s: %w", endpoint, err)
 		}
-		sampler = sdktrace.TraceIDRatioBased(cfg.TraceRatio)
+		sampler = t.Sampling.sampler()
 		options = append(options, sdktrace.WithBatcher(loggedExporter{exporter, t.Log}))
 	}
-	provider := sdktrace.NewTracerProvider(append(options, sdktrace.WithSampler(sdktrace.ParentBased(sampler)))...)
-	t.tracers, t.Tracer = provider, provider.Tracer(scope)
+	provider := sdktrace.NewTracerProvider(append(options, sdktrace.WithSampler(sampler))...)
+	t.tracers = provider
+	if endpoint != "" {
+		t.Tracer = Tracer{provider.Tracer(scope), t.Sampling}
+	}
 	t.flush = append(t.flush, provider.Shutdown)
 	return nil
 }
@@ -177,7 +195,7 @@ func endpointOf(cfg Config) string {
 	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT")
 }
 
-// TracerProvider is where [Telemetry.Tracer] comes from.
+// TracerProvider is where the spans of [Telemetry.Tracer] come from.
 func (t *Telemetry) TracerProvider() trace.TracerProvider { return t.tracers }
 
 // MeterProvider is where [Telemetry.Meter] comes from.

@@ -87,15 +87,21 @@ func TestLogLinesCarryTheTrace(t *testing.T) {
 
 func TestWithoutEndpointNothingIsSampled(t *testing.T) {
 	tel := start(t, Config{TraceRatio: 1}, io.Discard)
-	ctx, span := tel.Tracer.Start(t.Context(), "new")
+	ctx, span := tel.TracerProvider().Tracer("test").Start(t.Context(), "new")
 	defer span.End()
 	if !span.SpanContext().IsValid() || span.SpanContext().IsSampled() || Bytes(ctx) != nil {
 		t.Errorf("new span: %v", span.SpanContext())
 	}
-	_, child := tel.Tracer.Start(sampled(), "child")
+	_, child := tel.TracerProvider().Tracer("test").Start(sampled(), "child")
 	defer child.End()
 	if !child.SpanContext().IsSampled() {
 		t.Error("a sampled trace from elsewhere was cut")
+	}
+	if _, own := tel.Tracer.Begin(t.Context(), "room:1", "own", trace.SpanKindProducer); own != nil {
+		t.Error("a message began a trace")
+	}
+	if b, own := tel.Tracer.Continue(Bytes(sampled()), "room:1", "own", trace.SpanKindProducer); own != nil || !bytes.Equal(b, Bytes(sampled())) {
+		t.Error("a message lost its trace, or got a span that goes nowhere")
 	}
 }
 
@@ -103,9 +109,10 @@ func TestRatioWithEndpoint(t *testing.T) {
 	for ratio, want := range map[float64]bool{0: false, 1: true} {
 		// Nothing listens there: spans are lost, which is logged, not returned.
 		tel := start(t, Config{OTLPEndpoint: "http://127.0.0.1:1", TraceRatio: ratio}, io.Discard)
-		_, span := tel.Tracer.Start(t.Context(), "new")
-		if span.SpanContext().IsSampled() != want {
-			t.Errorf("ratio %v: sampled is %v", ratio, !want)
+		_, call := tel.TracerProvider().Tracer("test").Start(t.Context(), "a call")
+		_, span := tel.Tracer.Begin(t.Context(), "room:1", "a message", trace.SpanKindProducer)
+		if call.SpanContext().IsSampled() != want || (span != nil) != want {
+			t.Errorf("ratio %v: sampled is %v, and %v", ratio, call, span)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

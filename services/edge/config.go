@@ -32,6 +32,8 @@ type Config struct {
 	UplinkBytes       int           `conf:"uplink-bytes" usage:"most bytes of publishes that may wait for one router"`
 	Demo              bool          `conf:"demo" usage:"serve the demo page at /"`
 
+	TraceClients bool `conf:"trace-clients" usage:"believe the trace that a client names in the header or parameter traceparent of its connection: whoever may connect can then have everything recorded that it asks for"`
+
 	Insecure bool `conf:"insecure" usage:"allow gRPC without TLS to routers and presence instances on other machines"`
 	tlsfiles.TLS
 	tlsfiles.Public

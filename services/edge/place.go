@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/skein-mesh/skein/pkg/namespace"
+	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/services/edge/admit"
 	"github.com/skein-mesh/skein/services/edge/handshake"
 	"github.com/skein-mesh/skein/services/edge/longpoll"
@@ -17,6 +18,7 @@ import (
 type place struct {
 	Mount
 
+	edge     *Edge
 	gate     *admit.Gate
 	sessions *session.Shared
 	polls    *longpoll.Server // nil if long-poll is off
@@ -25,17 +27,17 @@ type place struct {
 // newPlace makes what serves a mount. The parts that all mounts share are there.
 func (e *Edge) newPlace(m Mount, names *namespace.Set) (*place, error) {
 	tel := e.deps.Telemetry
-	p := &place{Mount: m}
+	p := &place{Mount: m, edge: e}
 	var err error
 	p.gate, err = admit.New(m.Config, admit.Deps{
-		Mount: m.Path, Tokens: e.tokens, Backend: asked{e.callout}, Refusals: e.refusals, Log: tel.Log, Meter: tel.Meter,
+		Mount: m.Path, Tokens: e.tokens, Backend: asked{e.callout, tel.Tracer}, Refusals: e.refusals, Log: tel.Log, Meter: tel.Meter,
 	})
 	if err != nil {
 		return nil, err
 	}
 	p.sessions, err = session.NewShared(session.Deps{
 		Hub: e.hub, Mesh: e.uplink, Edge: e.cfg.ID, Mount: m.Path, Namespaces: names,
-		Backend: e.callout, Tokens: e.tokens, People: e.people, Meter: tel.Meter,
+		Backend: e.callout, Tokens: e.tokens, People: e.people, Tracer: traces{tel.Tracer}, Meter: tel.Meter,
 	}, e.cfg.sessionLimits(m))
 	if err != nil {
 		return nil, err
@@ -66,8 +68,16 @@ func (p *place) sockets() socket.Mount {
 	}
 }
 
-func (p *place) admitSocket(ctx context.Context, r *handshake.Request) (func(*socket.Conn) socket.Handler, handshake.Refusal) {
+// admit decides about a request, whatever its transport.
+func (p *place) admit(ctx context.Context, r *handshake.Request) (session.Client, handshake.Refusal) {
+	ctx = p.edge.within(ctx, r)
 	client, refusal := p.gate.Admit(ctx, r)
+	client.Trace = telemetry.Bytes(ctx)
+	return client, refusal
+}
+
+func (p *place) admitSocket(ctx context.Context, r *handshake.Request) (func(*socket.Conn) socket.Handler, handshake.Refusal) {
+	client, refusal := p.admit(ctx, r)
 	if refusal.Status != 0 {
 		return nil, refusal
 	}
@@ -78,7 +88,7 @@ func (p *place) admitSocket(ctx context.Context, r *handshake.Request) (func(*so
 }
 
 func (p *place) admitPoll(ctx context.Context, r *handshake.Request) (func(session.Conn) longpoll.Handler, handshake.Refusal) {
-	client, refusal := p.gate.Admit(ctx, r)
+	client, refusal := p.admit(ctx, r)
 	if refusal.Status != 0 {
 		return nil, refusal
 	}

@@ -5,10 +5,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/trace"
 
-	"github.com/skein-mesh/skein/pkg/telemetry"
-	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 	"github.com/skein-mesh/skein/services/router/exchange"
 )
 
@@ -16,10 +13,13 @@ import (
 // counting costs a message next to nothing.
 type instruments struct {
 	publishes, deliveries, forwards, held, drops, views metric.Int64ObservableCounter
-	edges, rows, heldBytes, outstanding                 metric.Int64ObservableGauge
+	edges, rows, heldBytes, outstanding, routers, queue metric.Int64ObservableGauge
 }
 
-func observe(meter metric.Meter, x *exchange.Exchange) error {
+// queues are what waits in a router beside the exchange.
+type queues interface{ Queued() (bytes int) }
+
+func observe(meter metric.Meter, x *exchange.Exchange, edges, peers queues) error {
 	var i instruments
 	var failed error
 	counter := func(name, description string) metric.Int64ObservableCounter {
@@ -46,13 +46,17 @@ func observe(meter metric.Meter, x *exchange.Exchange) error {
 	i.rows = gauge("rows", "topics announced by edges")
 	i.heldBytes = gauge("held.bytes", "bytes of publishes that wait")
 	i.outstanding = gauge("lanes", "topics with publishes that wait or are on their way to the owner")
+	i.routers = gauge("view.routers", "routers that own topics in the view of this one")
+	i.queue = gauge("queue.bytes", "bytes that wait to be sent, by whom to")
 	if failed != nil {
 		return failed
 	}
 	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		i.report(o, x.Stats())
+		o.ObserveInt64(i.queue, int64(edges.Queued()), metric.WithAttributes(attribute.String("to", "edge")))
+		o.ObserveInt64(i.queue, int64(peers.Queued()), metric.WithAttributes(attribute.String("to", "router")))
 		return nil
-	}, i.publishes, i.deliveries, i.forwards, i.held, i.drops, i.views, i.edges, i.rows, i.heldBytes, i.outstanding)
+	}, i.publishes, i.deliveries, i.forwards, i.held, i.drops, i.views, i.edges, i.rows, i.heldBytes, i.outstanding, i.routers, i.queue)
 	return err
 }
 
@@ -74,30 +78,9 @@ func (i *instruments) report(o metric.Observer, s exchange.Stats) {
 	}
 	o.ObserveInt64(i.forwards, int64(s.Forwards)) //nolint:gosec // never that many
 	o.ObserveInt64(i.views, int64(s.Views))       //nolint:gosec // never that many
+	o.ObserveInt64(i.routers, int64(s.Routers))
 	o.ObserveInt64(i.edges, int64(s.Edges))
 	o.ObserveInt64(i.rows, int64(s.EdgeRows))
 	o.ObserveInt64(i.heldBytes, int64(s.HeldBytes))
 	o.ObserveInt64(i.outstanding, int64(s.Outstanding))
-}
-
-// fanoutSpans records one span for each sampled broadcast that is ordered: what
-// edges do with it becomes its child, never a span per socket.
-func fanoutSpans(tracer trace.Tracer) func(*meshv1.Broadcast) (*meshv1.Broadcast, func(exchange.Fanout)) {
-	return func(b *meshv1.Broadcast) (*meshv1.Broadcast, func(exchange.Fanout)) {
-		// No call is under way here: the message itself says what it belongs to.
-		parent := telemetry.Context(context.Background(), b.GetTrace()) //nolint:forbidigo // see above
-		ctx, span := tracer.Start(parent, "router fan-out",
-			trace.WithSpanKind(trace.SpanKindProducer),
-			trace.WithAttributes(attribute.String("skein.topic", b.GetTopic()), attribute.String("skein.event", b.GetEvent())))
-		within := &meshv1.Broadcast{
-			Topic: b.GetTopic(), Event: b.GetEvent(), Payload: b.GetPayload(), Encoding: b.GetEncoding(),
-			Except: b.GetExcept(), Trace: telemetry.Bytes(ctx),
-		}
-		return within, func(f exchange.Fanout) {
-			span.SetAttributes(
-				attribute.Int("skein.rows", f.Rows), attribute.Int("skein.floods", f.Floods),
-				attribute.Int("skein.subscriptions", f.Subscriptions), attribute.Int("skein.dropped", f.Dropped))
-			span.End()
-		}
-	}
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"go.opentelemetry.io/otel/attribute"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
@@ -17,20 +17,23 @@ import (
 // continues the span; the message itself stays as it came.
 func TestFanoutSpan(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
-	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
-	tracer := provider.Tracer("test")
-	ctx, parent := tracer.Start(t.Context(), "publish")
+	sampling, err := telemetry.NewSampling(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tracer := telemetry.NewTracer(sampling, recorder)
+	ctx, parent := tracer.Begin(t.Context(), "room:1", "publish", trace.SpanKindProducer)
 	original := telemetry.Bytes(ctx)
 	b := &meshv1.Broadcast{Topic: "room:1", Event: "e", Payload: []byte("{}"), Except: &meshv1.Connection{Edge: "a", Id: 1}, Trace: original}
 
-	within, end := fanoutSpans(tracer)(b)
+	within, end := spans{tracer}.Order(b)
 	end(exchange.Fanout{Rows: 2, Floods: 1, Dropped: 1})
 
-	spans := recorder.Ended()
-	if len(spans) != 1 {
-		t.Fatalf("%d spans", len(spans))
+	ended := recorder.Ended()
+	if len(ended) != 1 {
+		t.Fatalf("%d spans", len(ended))
 	}
-	span := spans[0]
+	span := ended[0]
 	if span.Parent().SpanID() != parent.SpanContext().SpanID() || span.SpanContext().TraceID() != parent.SpanContext().TraceID() {
 		t.Error("the span does not continue the message's trace")
 	}

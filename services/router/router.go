@@ -73,22 +73,22 @@ func New(cfg Config, deps Deps) (*Router, error) {
 		return nil, err
 	}
 	self, tel := deps.Membership.Self(), deps.Telemetry
-	x := exchange.New(exchange.Options{ID: self.ID, Now: time.Now, Held: cfg.HoldBytes, Trace: fanoutSpans(tel.Tracer)})
+	x := exchange.New(exchange.Options{ID: self.ID, Now: time.Now, Held: cfg.HoldBytes, Trace: spans{tel.Tracer}})
 	hello := &meshv1.Hello{Id: self.ID, Incarnation: self.Incarnation, Version: self.Version}
 	m := mesh.New(x, mesh.Config{Self: hello, QueueBytes: cfg.PeerBytes, Membership: deps.Membership, Dial: deps.Dial, Log: tel.Log})
-	if err := observe(tel.Meter, x); err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
-	}
 	proxy, err := handlers.New(handlers.Config{Settings: cfg.Settings, Calls: cfg.HandlerCalls}, handlers.Deps{Dial: deps.Handlers, Meter: tel.Meter})
 	if err != nil {
 		return nil, err
 	}
 	edges := attach.New(x, hello, cfg.EdgeBytes, tel.Log)
+	if err := observe(tel.Meter, x, edges, m); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
 	r := &Router{deps: deps, exchange: x, mesh: m, edges: edges, streams: newStreams(), handlers: proxy}
 	further := []grpc.ServerOption{grpc.ChainStreamInterceptor(r.streams.intercept), rpc.Audited(tel.Log, audited)}
 	r.server, r.health = rpc.NewServerWithHealth(tel, tel.Log, append(deps.Security.Server(access()), further...)...)
 	r.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
-	r.backends = api.New(x, m, edges, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
+	r.backends = api.New(x, m, edges, tel.Tracer, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
 	routerv1.RegisterRouterServiceServer(r.server, r.backends)
 	adminv1.RegisterAdminServiceServer(r.server, admin.New(node.New(node.Options{
 		ID: self.ID, Incarnation: self.Incarnation, Service: "router", Version: self.Version, Telemetry: tel, Membership: deps.Membership,

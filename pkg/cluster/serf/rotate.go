@@ -91,12 +91,6 @@ func (s *Serf) RotateKeys(ctx context.Context) (Rotation, error) {
 	return r, nil
 }
 
-func (s *Serf) running() *gossip.Serf {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.agent
-}
-
 func anyProblem(members []MemberKeys) bool {
 	return slices.ContainsFunc(members, func(m MemberKeys) bool { return m.Problem != "" })
 }

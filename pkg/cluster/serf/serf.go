@@ -103,7 +103,7 @@ func New(c Config) (*Serf, error) {
 		self:    c.Self,
 	}
 	s.joined.Store(watcher == nil)
-	return s, nil
+	return s, s.observe()
 }
 
 // Run gossips until ctx ends, then leaves.

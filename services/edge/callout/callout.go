@@ -25,6 +25,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/namespace"
+	"github.com/skein-mesh/skein/pkg/telemetry"
 	handlerv1 "github.com/skein-mesh/skein/proto/gen/skein/handler/v1"
 	"github.com/skein-mesh/skein/services/edge/session"
 )
@@ -227,7 +228,8 @@ type order struct {
 	lane      *lane
 	ctx       context.Context // of who waits for it; nil for nobody who could go away
 	deadline  time.Time
-	cost      int // bytes
+	cost      int    // bytes
+	trace     []byte // context of the trace that it belongs to; nil for none
 }
 
 // overhead is about what a call that waits costs beside its payload, in bytes.
@@ -236,7 +238,7 @@ const overhead = 512
 func (c *Callout) order(method string, ns *namespace.Namespace, who session.Caller, p session.Payload) order {
 	return order{
 		method: method, namespace: ns.Topics, topic: who.Topic, lane: c.space(ns).calls,
-		deadline: time.Now().Add(ns.Timeout), cost: overhead + len(p.Data) + len(who.Assigns) + len(who.Claims),
+		deadline: time.Now().Add(ns.Timeout), trace: who.Trace, cost: overhead + len(p.Data) + len(who.Assigns) + len(who.Claims),
 	}
 }
 
@@ -277,7 +279,7 @@ func (c *Callout) complain(ctx context.Context, o order, err error) {
 // waits for it, or with the callout.
 func (c *Callout) within(o order) (context.Context, context.CancelFunc) {
 	if o.ctx == nil {
-		return context.WithDeadline(c.life, o.deadline)
+		return context.WithDeadline(telemetry.Context(c.life, o.trace), o.deadline)
 	}
 	ctx, cancel := context.WithDeadline(o.ctx, o.deadline)
 	stop := context.AfterFunc(c.life, cancel)

@@ -24,6 +24,7 @@ type Caller struct {
 	User       string
 	Claims     []byte // of the token as JSON text; nil for none
 	Assigns    []byte // of the channel as JSON text, else of the socket; nil for none
+	Trace      []byte // context of the trace that the call belongs to; nil for none
 }
 
 // Payload is JSON text, or opaque bytes.

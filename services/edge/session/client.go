@@ -12,6 +12,7 @@ type Client struct {
 	User    string       // as the token or the handler says; empty if nobody does
 	Grant   *grant.Grant // of the token it connected with; nil for none
 	Assigns []byte       // JSON object that the handler's Connect set, for its later calls; nil for none
+	Trace   []byte       // context of the trace that all it asks for belongs to; nil for none
 }
 
 // Tokens checks tokens that come in joins and refresh events.

@@ -17,11 +17,13 @@ type question struct {
 	ref, topic phx.Term
 	payload    Payload
 	size       int32 // bytes that count as waiting
+	span       span
 }
 
 // ask puts a push into the channel's mailbox, from where the handler gets it.
 func (s *Session) ask(c *Channel, event string, m phx.Message) {
 	q := question{event: event, ref: m.Ref, topic: m.Topic, payload: Payload{bytes.Clone(m.Payload), m.Binary}}
+	q.span = s.begin(c.topic, spanPush)
 	q.size = int32(len(m.Payload) + len(event) + len(m.Ref) + len(m.Topic)) //nolint:gosec // of one frame
 	s.shared.counts.add(pushed)
 	s.unanswered.Add(1)
@@ -33,16 +35,19 @@ func (s *Session) ask(c *Channel, event string, m phx.Message) {
 func (c *Channel) ask(q question) {
 	if c.state.Load() == gone || c.extra.hurried.Load() {
 		c.session.shared.counts.add(unreplied)
-		c.asked(q)
+		c.asked(q, errClosed)
 		return
 	}
-	c.session.shared.Backend.Push(c.ns, c.caller(), q.event, plain(q.ref), q.payload, func(a PushAnswer, err error) {
+	who := c.caller()
+	who.Trace = q.span.context
+	c.session.shared.Backend.Push(c.ns, who, q.event, plain(q.ref), q.payload, func(a PushAnswer, err error) {
 		c.answer(q, a, err)
 	})
 }
 
-// asked ends a question.
-func (c *Channel) asked(q question) {
+// asked ends a question; failed is why it has no answer, or nil.
+func (c *Channel) asked(q question, failed error) {
+	q.span.ends(failed)
 	c.session.answered(q.size)
 	c.extra.mailbox.done()
 }
@@ -52,19 +57,19 @@ func (c *Channel) asked(q question) {
 func (c *Channel) answer(q question, a PushAnswer, err error) {
 	if errors.Is(err, channel.ErrCrashed) {
 		c.crash(q.topic)
-		c.asked(q)
+		c.asked(q, err)
 		return
 	}
 	if err != nil {
 		c.session.shared.counts.add(pushFailed)
 		c.send(c.version().Refusal(c.ref, q.ref, q.topic, reason(err)))
-		c.asked(q)
+		c.asked(q, err)
 		return
 	}
 	e, err := c.encodePushAnswer(q, a)
 	if err != nil { // rubbish, or opaque bytes for a client of version 1
 		c.crash(q.topic)
-		c.asked(q)
+		c.asked(q, err)
 		return
 	}
 	if a.Assigns != nil {
@@ -79,7 +84,7 @@ func (c *Channel) answer(q question, a PushAnswer, err error) {
 		if a.Stop && c.end(LeftStopped, c.version().Close(c.joinRef(), q.topic)) {
 			c.session.shared.counts.add(stopped)
 		}
-		c.asked(q)
+		c.asked(q, nil)
 	})
 }
 
@@ -141,7 +146,7 @@ func (c *Channel) encodePushAnswer(q question, a PushAnswer) (effects, error) {
 		return e, err
 	}
 	for _, from := range a.Broadcasts {
-		b := channel.Broadcast{Topic: from.Topic, Event: from.Event.Name, Binary: from.Event.Binary}
+		b := channel.Broadcast{Topic: from.Topic, Event: from.Event.Name, Binary: from.Event.Binary, Trace: q.span.context}
 		if b.Topic == "" {
 			b.Topic = c.topic
 		}

@@ -17,7 +17,8 @@ import (
 type request struct {
 	ref, topic phx.Term
 	old        *Channel // to be replaced; nil for none
-	params     Payload  // kept for channels with extra only
+	span       span
+	params     Payload // kept for channels with extra only
 
 	reply  wsframe.Frame // zero for ok and {}
 	pushes []wsframe.Frame
@@ -42,7 +43,7 @@ func (r *request) json() []byte {
 // until it is answered. Its steps follow each other on whatever goroutine the
 // answer to the one before comes; none goes on if the socket was closed.
 func (s *Session) join(c, old *Channel) {
-	c.request.old = old
+	c.request.old, c.request.span = old, s.begin(c.topic, spanJoin)
 	if c.ns.Dialect == namespace.DialectSupabase {
 		c.extra.realtime = newRealtime(c.request.json())
 		c.request.reply = c.realtimeReply()
@@ -110,7 +111,9 @@ func (c *Channel) checked(g *grant.Grant, err error) {
 	}
 	c.extra.grant.Store(g)
 	if c.ns.Join == namespace.JoinHandler {
-		c.session.shared.Backend.Join(c.ns, c.caller(), c.request.params, c.decided)
+		who := c.caller()
+		who.Trace = c.request.span.context
+		c.session.shared.Backend.Join(c.ns, who, c.request.params, c.decided)
 		return
 	}
 	c.identify(nil)
@@ -217,6 +220,7 @@ func (c *Channel) Joined(err error) (stays bool) {
 	if err != nil {
 		if c.state.CompareAndSwap(joining, gone) {
 			s.shared.counts.add(joinFailed)
+			r.span.ends(err)
 			c.conclude(LeftLost, c.version().Refusal(c.joinRef(), r.ref, r.topic, reason(err)))
 		}
 		return false
@@ -230,6 +234,7 @@ func (c *Channel) Joined(err error) (stays bool) {
 	defer s.gate.end(s.conn)
 	c.request = nil
 	s.shared.counts.add(joinedOK)
+	r.span.ends(nil)
 	if r.reply.Len() == 0 {
 		r.reply = c.version().OK(c.joinRef(), r.ref, r.topic)
 	}
@@ -261,12 +266,16 @@ func (c *Channel) refusal(reason string) wsframe.Frame {
 	return c.version().Refusal(c.joinRef(), c.request.ref, c.request.topic, reason)
 }
 
+// errRefused is how the span of a refused join ends.
+var errRefused = errors.New("refused")
+
 // refuseSlowly refuses the join when the client has waited for it, so that one
 // that tries again at once does so less often.
 func (c *Channel) refuseSlowly(answer wsframe.Frame) {
 	refuse := func() {
 		if c.state.CompareAndSwap(joining, gone) {
 			c.session.shared.counts.add(joinRefused)
+			c.request.span.ends(errRefused)
 			c.conclude(LeftCrashed, answer)
 		}
 	}
@@ -295,11 +304,15 @@ func (c *Channel) endOld() {
 	r.closes = r.old != nil && r.old.end(LeftReplaced)
 }
 
+// errClosed is how the span of a join ends whose socket closed.
+var errClosed = errors.New("socket closed")
+
 // abandon ends a join whose socket closed. It reports whether there was one.
 func (c *Channel) abandon() bool {
 	if !c.state.CompareAndSwap(joining, gone) {
 		return false
 	}
+	c.request.span.ends(errClosed)
 	c.session.shared.Hub.Leave(c.topic, c, nil)
 	if old := c.request.old; old != nil {
 		old.end(LeftClosed)

@@ -36,7 +36,7 @@ func (s *Session) deny(c *Channel, m phx.Message, reason string) {
 // relay makes a push a broadcast. Phoenix's channel crashes on what cannot be
 // one.
 func (s *Session) relay(c *Channel, event string, m phx.Message) {
-	b := channel.Broadcast{Topic: c.topic, Event: event, Binary: m.Binary}
+	b := channel.Broadcast{Topic: c.topic, Event: event, Binary: m.Binary, Trace: s.trace()}
 	notSender := c.ns.Push == namespace.PushRelayFrom
 	if c.ns.Dialect == namespace.DialectSupabase && event == eventBroadcast {
 		notSender = !c.extra.realtime.self

@@ -66,6 +66,7 @@ type Deps struct {
 	Backend    Backend // may be nil if no namespace has a handler
 	Tokens     Tokens  // may be nil if no namespace needs a token
 	People     People  // may be nil if no namespace has people
+	Tracer     Tracer  // may be nil
 	Meter      metric.Meter
 }
 

@@ -24,6 +24,7 @@ type identity struct {
 	// Static after construction.
 	user    string // as connect said; empty leaves it to the grant
 	assigns []byte
+	trace   []byte // see [Client.Trace]
 
 	// Guarded by the session's lock.
 	grant *grant.Grant // the latest; nil for none
@@ -31,10 +32,10 @@ type identity struct {
 }
 
 func newIdentity(c Client) *identity {
-	if c.User == "" && c.Grant == nil && c.Assigns == nil {
+	if c.User == "" && c.Grant == nil && c.Assigns == nil && c.Trace == nil {
 		return nil
 	}
-	return &identity{user: c.User, assigns: c.Assigns, grant: c.Grant}
+	return &identity{user: c.User, assigns: c.Assigns, trace: c.Trace, grant: c.Grant}
 }
 
 // grant is that of the socket; nil for none.

@@ -132,13 +132,18 @@ type series struct {
 }
 
 // register makes the instruments; the returned registration ends them.
-func (n *counters) register(meter metric.Meter) (metric.Registration, error) {
+func (n *counters) register(meter metric.Meter, queued func() int64) (metric.Registration, error) {
 	open, err := meter.Int64ObservableUpDownCounter("skein.socket.connections",
 		metric.WithDescription("Sockets that are open now"), metric.WithUnit("{connection}"))
 	if err != nil {
 		return nil, err
 	}
-	observed := []metric.Observable{open}
+	waiting, err := meter.Int64ObservableGauge("skein.socket.queue",
+		metric.WithDescription("Bytes that wait for clients"), metric.WithUnit("By"))
+	if err != nil {
+		return nil, err
+	}
+	observed := []metric.Observable{open, waiting}
 	var all []series
 	for _, c := range []struct {
 		name, unit, help string
@@ -170,6 +175,7 @@ func (n *counters) register(meter metric.Meter) (metric.Registration, error) {
 	}
 	return meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(open, n.open.Load())
+		o.ObserveInt64(waiting, queued())
 		for _, s := range all {
 			o.ObserveInt64(s.counter, s.value.Load(), s.reason)
 		}

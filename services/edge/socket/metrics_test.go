@@ -20,11 +20,7 @@ func collect(t *testing.T, r metric.Reader) map[string]int64 {
 	got := map[string]int64{}
 	for _, scope := range all.ScopeMetrics {
 		for _, m := range scope.Metrics {
-			sum, ok := m.Data.(metricdata.Sum[int64])
-			if !ok {
-				t.Fatalf("%s is a %T", m.Name, m.Data)
-			}
-			for _, p := range sum.DataPoints {
+			for _, p := range points(t, m) {
 				name := m.Name
 				if reason, ok := p.Attributes.Value("reason"); ok {
 					name += "/" + reason.AsString()
@@ -34,6 +30,19 @@ func collect(t *testing.T, r metric.Reader) map[string]int64 {
 		}
 	}
 	return got
+}
+
+func points(t *testing.T, m metricdata.Metrics) []metricdata.DataPoint[int64] {
+	t.Helper()
+	switch data := m.Data.(type) {
+	case metricdata.Sum[int64]:
+		return data.DataPoints
+	case metricdata.Gauge[int64]:
+		return data.DataPoints
+	default:
+		t.Fatalf("%s is a %T", m.Name, m.Data)
+		return nil
+	}
 }
 
 func TestMetrics(t *testing.T) {
@@ -64,6 +73,7 @@ func TestMetrics(t *testing.T) {
 			"skein.socket.closes/client":    1,
 			"skein.socket.closes/protocol":  1,
 			"skein.socket.closes/slow":      0,
+			"skein.socket.queue":            0,
 		} {
 			if v, ok := got[name]; !ok || v != want {
 				t.Errorf("%s is %d (%t), want %d", name, v, ok, want)

@@ -117,6 +117,15 @@ func (s *Server) All() iter.Seq[*Conn] {
 	}
 }
 
+// queued is how many bytes wait for all sockets. It looks at each, so it is for
+// whoever collects metrics only.
+func (s *Server) queued() (bytes int64) {
+	for c := range s.All() {
+		bytes += int64(c.Look().Queued)
+	}
+	return bytes
+}
+
 // Run serves until ctx ends or the listener fails. Then it refuses new
 // connections, closes every socket that is left with [wsframe.CodeRestart], all at
 // once, answers the requests under way, waits for the ends of all and returns with
@@ -125,7 +134,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.opts.validate(); err != nil {
 		return err
 	}
-	registration, err := s.count.register(s.opts.Meter)
+	registration, err := s.count.register(s.opts.Meter, s.queued)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}

@@ -70,6 +70,7 @@ type effects struct {
 type answered struct {
 	done func(error)
 	err  error
+	at   uint64 // when it was published, see [meshv1.Broadcast]
 }
 
 type confirmed struct {
@@ -78,7 +79,7 @@ type confirmed struct {
 }
 
 func (fx *effects) answer(p *publish, err error) {
-	fx.answered = append(fx.answered, answered{p.done, err})
+	fx.answered = append(fx.answered, answered{p.done, err, p.broadcast.GetPublishedUs()})
 }
 
 func (fx *effects) confirm(topic string, err error) {

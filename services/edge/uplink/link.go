@@ -177,7 +177,7 @@ func (r *receiver) handle(ctx context.Context, m *meshv1.AttachResponse) error {
 		c.reported(r.port, v, &r.fx)
 	}
 	for _, b := range m.GetDeliveries() {
-		u.deliver(ctx, r.link.local, b)
+		u.deliver(r.link.local, b)
 	}
 	if acks := m.GetAcks(); len(acks) > 0 {
 		c.answers(r.port, acks, &r.fx)

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/skein-mesh/skein/pkg/channel"
-	"github.com/skein-mesh/skein/pkg/telemetry"
-	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 )
 
 // metrics counts what passes. The counters are read when somebody looks, so a
@@ -21,17 +19,55 @@ type metrics struct {
 	published                         atomic.Uint64
 	accepted, unavailable, overloaded atomic.Int64 // publishes by outcome
 	deliveries                        atomic.Int64
+
+	// Static after construction.
+	publishing, delivering metric.Float64Histogram
+	failed                 error // nil if they could be made
 }
 
-func (m *metrics) answered(err error) {
+// measure makes the histograms: unlike counters they must be there with the
+// first message.
+func (m *metrics) measure(meter metric.Meter) {
+	var err1, err2 error
+	m.publishing, err1 = meter.Float64Histogram("skein.edge.publish.duration", metric.WithUnit("s"),
+		metric.WithDescription("How long publishes of this edge's clients took until their topic's owner had accepted them."))
+	m.delivering, err2 = meter.Float64Histogram("skein.edge.delivery.duration", metric.WithUnit("s"),
+		metric.WithDescription("From the entry of a broadcast into the mesh until it reached this edge, by the clocks of the two machines."))
+	m.failed = errors.Join(err1, err2)
+}
+
+// answered notes the end of a publish, and how long it took since at if it was
+// accepted and at is known.
+func (m *metrics) answered(err error, at uint64) {
 	switch {
 	case err == nil:
 		m.accepted.Add(1)
+		m.publishing.Record(context.Background(), since(at)) //nolint:forbidigo // nothing to say of it
 	case errors.Is(err, channel.ErrOverloaded):
 		m.overloaded.Add(1)
 	default:
 		m.unavailable.Add(1)
 	}
+}
+
+// delivers notes a broadcast that was published at.
+func (m *metrics) delivers(at uint64) {
+	m.deliveries.Add(1)
+	if at != 0 {
+		m.delivering.Record(context.Background(), since(at)) //nolint:forbidigo // nothing to say of it
+	}
+}
+
+func microseconds(t time.Time) uint64 { return uint64(max(t.UnixMicro(), 0)) }
+
+// since is the time from at until now, in seconds; none if the clocks disagree
+// by more.
+func since(at uint64) float64 {
+	now := microseconds(time.Now())
+	if now <= at {
+		return 0
+	}
+	return (time.Duration(now-at) * time.Microsecond).Seconds() //nolint:gosec // a difference of times
 }
 
 // register shows the counters and the state of c through meter.
@@ -48,7 +84,13 @@ func (m *metrics) register(meter metric.Meter, c *core) (unregister func(), err 
 		metric.WithDescription("publishes that wait for an owner"))
 	ready, err6 := meter.Int64ObservableGauge("skein.edge.uplink.ready",
 		metric.WithDescription("1 while every owner is in reach"))
-	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+	views, err7 := meter.Int64ObservableGauge("skein.edge.uplink.view.routers",
+		metric.WithDescription("routers that own topics in the view that the edge adopted"))
+	agreeing, err8 := meter.Int64ObservableGauge("skein.edge.uplink.view.agreeing",
+		metric.WithDescription("attached routers whose view is the one that the edge adopted"))
+	queued, err9 := meter.Int64ObservableGauge("skein.edge.uplink.queue", metric.WithUnit("By"),
+		metric.WithDescription("bytes of publishes that wait for a router or for an owner"))
+	if err := errors.Join(m.failed, err1, err2, err3, err4, err5, err6, err7, err8, err9); err != nil {
 		return nil, fmt.Errorf("uplink metrics: %w", err)
 	}
 	accepted := metric.WithAttributes(attribute.String("reason", "accepted"))
@@ -64,8 +106,11 @@ func (m *metrics) register(meter metric.Meter, c *core) (unregister func(), err 
 		o.ObserveInt64(topics, s.topics)
 		o.ObserveInt64(held, s.held)
 		o.ObserveInt64(ready, s.ready)
+		o.ObserveInt64(views, s.view)
+		o.ObserveInt64(agreeing, s.agreeing)
+		o.ObserveInt64(queued, s.queued)
 		return nil
-	}, publishes, deliveries, routers, topics, held, ready)
+	}, publishes, deliveries, routers, topics, held, ready, views, agreeing, queued)
 	if err != nil {
 		return nil, fmt.Errorf("uplink metrics: %w", err)
 	}
@@ -73,46 +118,23 @@ func (m *metrics) register(meter metric.Meter, c *core) (unregister func(), err 
 }
 
 // state of a core as numbers.
-type state struct{ routers, topics, held, ready int64 }
+type state struct{ routers, topics, held, ready, view, agreeing, queued int64 }
 
 func (c *core) state() state {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := state{int64(len(c.ports)), int64(len(c.topics)), int64(c.held), 0}
+	s := state{
+		routers: int64(len(c.ports)), topics: int64(len(c.topics)), held: int64(c.held),
+		view: int64(len(c.adopted.ring.Members())), queued: int64(c.heldBytes),
+	}
+	for _, p := range c.ports {
+		s.queued += int64(p.out.Cost())
+		if p.view != nil && p.view.hash == c.adopted.hash {
+			s.agreeing++
+		}
+	}
 	if c.ready {
 		s.ready = 1
 	}
 	return s
-}
-
-// traced begins the trace of a publish, if it is sampled: its context travels
-// in the broadcast, and its span ends with the answer.
-func (u *Uplink) traced(b channel.Broadcast, done func(error)) (channel.Broadcast, func(error)) {
-	ctx, span := u.deps.Tracer.Start(context.Background(), "edge publish", //nolint:forbidigo // a socket's message has no parent
-		trace.WithSpanKind(trace.SpanKindProducer))
-	if !span.SpanContext().IsSampled() {
-		return b, done
-	}
-	span.SetAttributes(attribute.String("skein.topic", b.Topic), attribute.Int("skein.payload_bytes", len(b.Payload)))
-	b.Trace = telemetry.Bytes(ctx)
-	return b, func(err error) {
-		if err != nil {
-			span.RecordError(err)
-		}
-		span.End()
-		done(err)
-	}
-}
-
-// deliver hands one delivery to the hub, in a span if its message is sampled.
-func (u *Uplink) deliver(ctx context.Context, local Local, b *meshv1.Broadcast) {
-	u.metrics.deliveries.Add(1)
-	if len(b.GetTrace()) == 0 {
-		local.Deliver(decode(b))
-		return
-	}
-	_, span := u.deps.Tracer.Start(telemetry.Context(ctx, b.GetTrace()), "edge deliver",
-		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attribute.String("skein.topic", b.GetTopic())))
-	defer span.End()
-	span.SetAttributes(attribute.Int("skein.subscribers", local.Deliver(decode(b))))
 }

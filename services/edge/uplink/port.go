@@ -141,6 +141,7 @@ func newPublish(b channel.Broadcast, done func(error), at time.Time) *publish {
 	p := &publish{done: done, at: at}
 	p.broadcast.Topic, p.broadcast.Event = b.Topic, b.Event
 	p.broadcast.Payload, p.broadcast.Trace = b.Payload, b.Trace
+	p.broadcast.PublishedUs = microseconds(time.Now()) // at may be a tick old
 	p.broadcast.Encoding = meshv1.Encoding_ENCODING_JSON
 	if b.Binary {
 		p.broadcast.Encoding = meshv1.Encoding_ENCODING_BINARY

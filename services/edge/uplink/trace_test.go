@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"go.opentelemetry.io/otel/attribute"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/skein-mesh/skein/pkg/channel"
@@ -23,20 +22,25 @@ func (h *three) Deliver(b channel.Broadcast) int {
 	return 3
 }
 
-func traced(sampler sdktrace.Sampler) (*Uplink, *tracetest.SpanRecorder) {
-	spans := tracetest.NewSpanRecorder()
-	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithSpanProcessor(spans))
-	tel := telemetry.Nop()
-	return New(Config{ID: "e1", QueueBytes: 1 << 20}, Deps{Log: tel.Log, Meter: tel.Meter, Tracer: provider.Tracer("test")}), spans
+func traced(t *testing.T, ratio float64) (*Uplink, *tracetest.SpanRecorder) {
+	t.Helper()
+	sampling, err := telemetry.NewSampling(ratio)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spans, tel := tracetest.NewSpanRecorder(), telemetry.Nop()
+	return New(Config{ID: "e1", QueueBytes: 1 << 20}, Deps{
+		Log: tel.Log, Meter: tel.Meter, Tracer: telemetry.NewTracer(sampling, spans),
+	}), spans
 }
 
 func TestOneTraceFollowsASampledMessage(t *testing.T) {
-	u, spans := traced(sdktrace.AlwaysSample())
+	u, spans := traced(t, 1)
 	var answers []error
 	b, done := u.traced(channel.Broadcast{Topic: "room:1", Event: "e", Payload: []byte("{}")},
 		func(err error) { answers = append(answers, err) })
 	h := &three{}
-	u.deliver(t.Context(), h, &meshv1.Broadcast{Topic: b.Topic, Trace: b.Trace})
+	u.deliver(h, &meshv1.Broadcast{Topic: b.Topic, Trace: b.Trace})
 	done(channel.ErrUnavailable)
 	if len(answers) != 1 || !errors.Is(answers[0], channel.ErrUnavailable) {
 		t.Errorf("answers: %v", answers)
@@ -55,11 +59,11 @@ func TestOneTraceFollowsASampledMessage(t *testing.T) {
 }
 
 func TestAMessageThatIsNotSampledCarriesNothing(t *testing.T) {
-	u, spans := traced(sdktrace.NeverSample())
+	u, spans := traced(t, 0)
 	b, done := u.traced(channel.Broadcast{Topic: "room:1"}, func(error) {})
 	done(nil)
 	h := &three{}
-	u.deliver(t.Context(), h, &meshv1.Broadcast{Topic: "room:1"})
+	u.deliver(h, &meshv1.Broadcast{Topic: "room:1"})
 	if b.Trace != nil || len(spans.Ended()) != 0 || len(h.got) != 1 {
 		t.Errorf("trace %x, %d spans, %d deliveries", b.Trace, len(spans.Ended()), len(h.got))
 	}

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 
 	"github.com/skein-mesh/skein/pkg/channel"
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/ring"
+	"github.com/skein-mesh/skein/pkg/telemetry"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 )
 
@@ -52,7 +52,7 @@ type Deps struct {
 	Dial   func(address string) (*grpc.ClientConn, error) // does not connect yet
 	Log    *slog.Logger
 	Meter  metric.Meter
-	Tracer trace.Tracer
+	Tracer telemetry.Tracer
 	Calls  Calls // what routers may ask; nil for nothing
 }
 
@@ -79,7 +79,9 @@ type Uplink struct {
 
 // New returns an uplink that does nothing yet.
 func New(cfg Config, deps Deps) *Uplink {
-	return &Uplink{cfg: cfg, deps: deps, core: newCore(cfg.QueueBytes, time.Now())}
+	u := &Uplink{cfg: cfg, deps: deps, core: newCore(cfg.QueueBytes, time.Now())}
+	u.metrics.measure(deps.Meter)
+	return u
 }
 
 // Want announces a topic that gained its first subscriber. [Local.Confirm]
@@ -97,7 +99,7 @@ func (u *Uplink) Publish(b channel.Broadcast, done func(error)) {
 	u.metrics.published.Add(1)
 	b, done = u.traced(b, done)
 	if err := u.core.publish(b, done); err != nil {
-		u.metrics.answered(err)
+		u.metrics.answered(err, 0)
 		done(err)
 	}
 }
@@ -172,7 +174,7 @@ const flushTime = time.Second
 // apply carries fx out and empties it. The core's lock is not held.
 func (u *Uplink) apply(fx *effects, local Local) {
 	for _, a := range fx.answered {
-		u.metrics.answered(a.err)
+		u.metrics.answered(a.err, a.at)
 		a.done(a.err)
 	}
 	for _, c := range fx.confirmed {

@@ -7,14 +7,12 @@ import (
 	"context"
 	"sync"
 
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/skein-mesh/skein/pkg/telemetry"
-	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
 	"github.com/skein-mesh/skein/services/router/exchange"
 )
@@ -43,6 +41,7 @@ type Server struct {
 
 	config   Config
 	exchange *exchange.Exchange
+	tracer   telemetry.Tracer
 	peers    Peers
 	edges    Edges
 	leaving  chan struct{} // closed by Leave
@@ -53,8 +52,8 @@ type Server struct {
 }
 
 // New returns the API of an exchange.
-func New(x *exchange.Exchange, peers Peers, edges Edges, c Config) *Server {
-	return &Server{config: c, exchange: x, peers: peers, edges: edges, leaving: make(chan struct{})}
+func New(x *exchange.Exchange, peers Peers, edges Edges, tracer telemetry.Tracer, c Config) *Server {
+	return &Server{config: c, exchange: x, tracer: tracer, peers: peers, edges: edges, leaving: make(chan struct{})}
 }
 
 // Leave sends the publish streams of backends to other routers, each as soon
@@ -110,10 +109,8 @@ func (s *Server) Publish(ctx context.Context, req *routerv1.PublishRequest) (*ro
 		return nil, err
 	}
 	defer s.leave()
-	trace.SpanFromContext(ctx).SetAttributes(topicKey.String(broadcast.GetTopic()))
-	broadcast.Trace = telemetry.Bytes(ctx)
 	done := make(result, 1)
-	s.exchange.Publish(exchange.FromBackend, done, &meshv1.Publish{Broadcast: broadcast})
+	s.publish(ctx, done, 0, broadcast)
 	select {
 	case o := <-done:
 		if code, reason := explain(o); code != codes.OK {
@@ -149,7 +146,6 @@ func (s *Server) PublishBatch(ctx context.Context, req *routerv1.PublishBatchReq
 	defer s.leave()
 	results := make([]*routerv1.PublishResult, len(messages))
 	done := make(numbered, len(messages))
-	traced := telemetry.Bytes(ctx)
 	waiting := 0
 	for i, m := range messages {
 		broadcast, bad := validate(m)
@@ -157,9 +153,8 @@ func (s *Server) PublishBatch(ctx context.Context, req *routerv1.PublishBatchReq
 			results[i] = bad.result()
 			continue
 		}
-		broadcast.Trace = traced
 		waiting++
-		s.exchange.Publish(exchange.FromBackend, done, &meshv1.Publish{Seq: uint64(i), Broadcast: broadcast})
+		s.publish(ctx, done, uint64(i), broadcast)
 	}
 	for ; waiting > 0; waiting-- {
 		select {

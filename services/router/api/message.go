@@ -7,7 +7,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -19,8 +18,6 @@ import (
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
 	"github.com/skein-mesh/skein/services/router/exchange"
 )
-
-const topicKey = attribute.Key("skein.topic")
 
 const emptyObject = "{}"
 

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/skein-mesh/skein/pkg/channel"
@@ -137,7 +138,9 @@ func Leaving(router, fate string) error {
 }
 
 func (p *publisher) receive(ctx context.Context, stream routerv1.RouterService_PublishStreamServer) error {
-	traced := telemetry.Bytes(ctx)
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		ctx = telemetry.FromMetadata(ctx, md) // nobody else looks at the trace of a stream
+	}
 	for {
 		req, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -159,8 +162,7 @@ func (p *publisher) receive(ctx context.Context, stream routerv1.RouterService_P
 			p.push(req.GetSeq(), bad.result())
 			continue
 		}
-		broadcast.Trace = traced
-		p.server.exchange.Publish(exchange.FromBackend, p, &meshv1.Publish{Seq: req.GetSeq(), Broadcast: broadcast})
+		p.server.publish(ctx, p, req.GetSeq(), broadcast)
 	}
 }
 

@@ -74,6 +74,14 @@ func (s *Server) Idle() bool {
 	return !slices.ContainsFunc(s.attached(), func(p *port) bool { return !p.calls.idle() })
 }
 
+// Queued is how many bytes wait for edges.
+func (s *Server) Queued() (bytes int) {
+	for _, p := range s.attached() {
+		bytes += p.out.Cost()
+	}
+	return bytes
+}
+
 func (s *Server) attached() []*port {
 	s.mu.Lock()
 	defer s.mu.Unlock()

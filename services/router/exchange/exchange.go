@@ -74,10 +74,18 @@ type Options struct {
 	ID   string           // of this router
 	Now  func() time.Time // [time.Now]
 	Held int              // most bytes of publishes that wait; 0 means 64 MiB
-	// Trace is asked about each sampled broadcast that is ordered here. It
-	// returns the broadcast to send instead and a function that is told how many
-	// receive it. Nil traces nothing.
-	Trace func(b *meshv1.Broadcast) (*meshv1.Broadcast, func(Fanout))
+	// Trace hears of broadcasts that carry a trace. Nil traces nothing.
+	Trace Trace
+}
+
+// Trace follows broadcasts through an exchange. Each method returns the
+// broadcast to send instead and a function for what became of it, which may be
+// nil; all are called under the exchange's lock and must only take notes.
+type Trace interface {
+	// Order begins the fan-out of a broadcast.
+	Order(b *meshv1.Broadcast) (*meshv1.Broadcast, func(Fanout))
+	// Forward begins its way to the router that owns its topic.
+	Forward(b *meshv1.Broadcast, owner string) (*meshv1.Broadcast, func(Outcome))
 }
 
 // Fanout counts the receivers of one broadcast.

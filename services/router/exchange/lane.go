@@ -26,7 +26,16 @@ type waiting struct {
 // forward is a publish on its way to the owner.
 type forward struct {
 	publish
-	lane *lane
+	lane   *lane
+	traced func(Outcome) // nil if nobody follows it
+}
+
+// end tells everybody what became of it.
+func (f *forward) end(o Outcome) {
+	if f.traced != nil {
+		f.traced(o)
+	}
+	f.done(o)
 }
 
 func (l *lane) idle() bool { return l.outstanding == 0 && len(l.held) == 0 && len(l.parked) == 0 }
@@ -48,7 +57,7 @@ func (x *Exchange) hold(l *lane, list *[]waiting, p publish) {
 // forwarded ends a forward and lets go what waited for it. The caller holds mu.
 func (x *Exchange) forwarded(f *forward, o Outcome) {
 	x.published() // the answer needs time to leave, too
-	f.done(o)
+	f.end(o)
 	f.lane.outstanding--
 	x.drain(f.lane)
 }

@@ -100,18 +100,28 @@ func (x *Exchange) route(l *lane, p publish) bool {
 	if to == nil || to.link == nil {
 		return false
 	}
+	x.forward(l, p, to)
+	return true
+}
+
+// forward sends p to the owner of l. The caller holds mu.
+func (x *Exchange) forward(l *lane, p publish, to *peer) {
+	f := &forward{publish: p, lane: l}
+	b := p.broadcast
+	if len(b.GetTrace()) > 0 && x.opts.Trace != nil {
+		b, f.traced = x.opts.Trace.Forward(b, to.id)
+	}
 	to.seq++
-	if !to.link.Forward(&meshv1.Publish{Seq: to.seq, Broadcast: p.broadcast}) {
+	if !to.link.Forward(&meshv1.Publish{Seq: to.seq, Broadcast: b}) {
 		x.stats.Drops[DropPeerQueueFull]++
-		p.done(refused(meshv1.PublishError_PUBLISH_ERROR_OVERLOADED))
-		return true
+		f.end(refused(meshv1.PublishError_PUBLISH_ERROR_OVERLOADED))
+		return
 	}
 	x.stats.Forwards++
-	l.target = owner
+	l.target = to.id
 	l.outstanding++
 	x.lanes[l.topic] = l
-	to.pending[to.seq] = &forward{publish: p, lane: l}
-	return true
+	to.pending[to.seq] = f
 }
 
 // order sends p to everybody who should have it and ends it. The caller holds
@@ -204,5 +214,5 @@ func (x *Exchange) traced(b *meshv1.Broadcast) (*meshv1.Broadcast, func(Fanout))
 	if len(b.GetTrace()) == 0 || x.opts.Trace == nil {
 		return b, nil
 	}
-	return x.opts.Trace(b)
+	return x.opts.Trace.Order(b)
 }

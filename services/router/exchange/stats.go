@@ -41,6 +41,7 @@ type Stats struct {
 	Views         uint64 // changes of the view's hash
 	Drops         [Drops]uint64
 
+	Routers     int // ready ones, in the view
 	Edges       int // attached
 	EdgeRows    int // announced by them
 	HeldBytes   int
@@ -52,6 +53,7 @@ func (x *Exchange) Stats() Stats {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	s := x.stats
+	s.Routers = len(x.views.ring.Members())
 	s.Edges, s.HeldBytes, s.Outstanding = len(x.edges), x.held, len(x.lanes)
 	for _, e := range x.edges {
 		if e.rows != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,6 +32,7 @@ type link struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	log    *slog.Logger
+	out    atomic.Pointer[outbound] // of its stream; nil without one
 }
 
 func (l *link) run(ctx context.Context) {
@@ -63,6 +65,8 @@ func (l *link) run(ctx context.Context) {
 func (l *link) once(ctx context.Context, client meshv1.MeshServiceClient) (up bool, err error) {
 	x, id := l.mesh.exchange, l.member.ID
 	out := &outbound{queue.New(l.mesh.config.QueueBytes, outItem.cost)}
+	l.out.Store(out)
+	defer l.out.Store(nil)
 	err = pump.Stream[outItem, meshv1.PeerRequest, meshv1.PeerResponse]{
 		First: &meshv1.PeerRequest{Hello: l.mesh.config.Self},
 		Queue: out.queue,

@@ -123,6 +123,16 @@ func (m *Mesh) reconcile(ctx context.Context, members []cluster.Member) error {
 	return nil
 }
 
+// Queued is how many bytes wait for other routers.
+func (m *Mesh) Queued() (bytes int) {
+	for _, l := range m.running() {
+		if out := l.out.Load(); out != nil {
+			bytes += out.queue.Cost()
+		}
+	}
+	return bytes
+}
+
 func (m *Mesh) running() map[string]*link {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -93,7 +93,10 @@ type Broadcast struct {
 	Except *Connection `protobuf:"bytes,5,opt,name=except,proto3" json:"except,omitempty"`
 	// Trace is the W3C trace context in binary form: 16 bytes of trace id, 8 of
 	// span id, 1 of flags. Set in sampled messages only.
-	Trace         []byte `protobuf:"bytes,6,opt,name=trace,proto3" json:"trace,omitempty"`
+	Trace []byte `protobuf:"bytes,6,opt,name=trace,proto3" json:"trace,omitempty"`
+	// PublishedUs is when it entered the mesh, in microseconds since 1970 by the
+	// clock of the edge or router that took it; 0 if that does not say.
+	PublishedUs   uint64 `protobuf:"varint,7,opt,name=published_us,json=publishedUs,proto3" json:"published_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -170,6 +173,13 @@ func (x *Broadcast) GetTrace() []byte {
 	return nil
 }
 
+func (x *Broadcast) GetPublishedUs() uint64 {
+	if x != nil {
+		return x.PublishedUs
+	}
+	return 0
+}
+
 // Connection names one client connection in the fleet.
 type Connection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -229,14 +239,15 @@ var File_skein_mesh_v1_broadcast_proto protoreflect.FileDescriptor
 
 const file_skein_mesh_v1_broadcast_proto_rawDesc = "" +
 	"\n" +
-	"\x1dskein/mesh/v1/broadcast.proto\x12\rskein.mesh.v1\"\xcf\x01\n" +
+	"\x1dskein/mesh/v1/broadcast.proto\x12\rskein.mesh.v1\"\xf2\x01\n" +
 	"\tBroadcast\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05event\x18\x02 \x01(\tR\x05event\x12\x18\n" +
 	"\apayload\x18\x03 \x01(\fR\apayload\x123\n" +
 	"\bencoding\x18\x04 \x01(\x0e2\x17.skein.mesh.v1.EncodingR\bencoding\x121\n" +
 	"\x06except\x18\x05 \x01(\v2\x19.skein.mesh.v1.ConnectionR\x06except\x12\x14\n" +
-	"\x05trace\x18\x06 \x01(\fR\x05trace\"0\n" +
+	"\x05trace\x18\x06 \x01(\fR\x05trace\x12!\n" +
+	"\fpublished_us\x18\a \x01(\x04R\vpublishedUs\"0\n" +
 	"\n" +
 	"Connection\x12\x12\n" +
 	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x0e\n" +
