@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,14 +44,7 @@ func startEngine(t *testing.T) *engine {
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // its log says why
-		close(exited)
-	}()
+	exited := launch(t, cmd)
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 		<-exited
@@ -75,6 +69,27 @@ func startEngine(t *testing.T) *engine {
 		return err
 	})
 	return e
+}
+
+// launch starts a daemon and returns what is closed when it has ended. The kernel
+// ends it with the thread that started it, so that thread stays.
+func launch(t *testing.T, cmd *exec.Cmd) (exited chan struct{}) {
+	t.Helper()
+	exited = make(chan struct{})
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer close(exited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // its log says why
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	return exited
 }
 
 // try runs a command that talks to the engine and returns what it printed.
