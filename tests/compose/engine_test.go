@@ -27,8 +27,7 @@ type engine struct {
 // with the test.
 func startEngine(t *testing.T) *engine {
 	t.Helper()
-	// Not t.TempDir: the path of the socket may have 108 bytes only.
-	dir, err := os.MkdirTemp("", "skein-engine")
+	dir, err := os.MkdirTemp("", "skein-engine") //nolint:usetesting // the path of the socket may have 108 bytes only
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +38,7 @@ func startEngine(t *testing.T) *engine {
 		}
 	}
 	host := "unix://" + filepath.Join(dir, "docker.sock")
-	cmd := exec.Command(daemon, "--host", host, "--data-root", filepath.Join(dir, "data"), //nolint:gosec,noctx // ends by a signal, after the test's context
+	cmd := exec.Command(daemon, "--host", host, "--data-root", filepath.Join(dir, "data"), //nolint:noctx // ends by a signal, after the test's context
 		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "--bridge", "none")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
@@ -73,9 +72,9 @@ func startEngine(t *testing.T) *engine {
 
 // launch starts a daemon and returns what is closed when it has ended. The kernel
 // ends it with the thread that started it, so that thread stays.
-func launch(t *testing.T, cmd *exec.Cmd) (exited chan struct{}) {
+func launch(t *testing.T, cmd *exec.Cmd) <-chan struct{} {
 	t.Helper()
-	exited = make(chan struct{})
+	exited := make(chan struct{})
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -98,7 +97,7 @@ func (e *engine) try(ctx context.Context, name string, args ...string) (string, 
 	if name == "docker" {
 		path = "/usr/bin/docker"
 	}
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // tests say what to run
+	cmd := exec.CommandContext(ctx, path, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = e.env, &stdout, &stderr
 	if err := cmd.Run(); err != nil {

@@ -30,7 +30,7 @@ func (e *engine) importImage(t *testing.T, name string, changes []string, fill f
 	for _, c := range changes {
 		args = append(args, "--change", c)
 	}
-	cmd := exec.CommandContext(t.Context(), "/usr/bin/docker", append(args, "-", name)...) //nolint:gosec // tests say what to run
+	cmd := exec.CommandContext(t.Context(), "/usr/bin/docker", append(args, "-", name)...)
 	cmd.Env, cmd.Stderr = e.env, os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -96,7 +96,7 @@ func (i image) program(name string) {
 		i.t.Fatalf("%v: .ci/deps installs what the tests need", err)
 	}
 	i.file(path)
-	out, err := exec.CommandContext(i.t.Context(), "ldd", path).Output() //nolint:gosec // tests say what to run
+	out, err := exec.CommandContext(i.t.Context(), "ldd", path).Output()
 	if err != nil {
 		return // a static program
 	}
@@ -143,7 +143,7 @@ func (e *engine) importHAProxy(t *testing.T) {
 func (e *engine) importGo(t *testing.T) {
 	t.Helper()
 	setting := func(name string) string {
-		out, err := exec.CommandContext(t.Context(), "go", "env", name).Output() //nolint:gosec // a literal
+		out, err := exec.CommandContext(t.Context(), "go", "env", name).Output()
 		if err != nil {
 			t.Fatal(err)
 		}

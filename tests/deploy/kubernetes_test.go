@@ -41,7 +41,7 @@ func objects(t *testing.T) []runtime.Object {
 	}
 	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
 	var all []runtime.Object
-	for _, text := range strings.Split(stdout.String(), "\n---\n") {
+	for text := range strings.SplitSeq(stdout.String(), "\n---\n") {
 		o, _, err := decoder.Decode([]byte(text), nil, nil)
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, text)

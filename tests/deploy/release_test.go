@@ -19,7 +19,7 @@ import (
 func release(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "dist")
-	cmd := exec.CommandContext(t.Context(), filepath.Join(root, ".ci/release"), dir, "linux/amd64") //nolint:gosec // our own script
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root, ".ci/release"), dir, "linux/amd64")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -55,7 +55,7 @@ func unpacked(t *testing.T, dist string) {
 		t.Fatalf("%q, %v", debs, err)
 	}
 	into := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "dpkg-deb", "--extract", debs[0], into).CombinedOutput(); err != nil { //nolint:gosec // made by the test
+	if out, err := exec.CommandContext(t.Context(), "dpkg-deb", "--extract", debs[0], into).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, program := range []string{"skein", "skein-edge", "skein-router", "skein-presence"} {
@@ -88,11 +88,11 @@ var (
 func TestUnitsAreHardened(t *testing.T) {
 	for _, service := range services {
 		unit := filepath.Join(root, "deploy/systemd/skein-"+service+".service")
-		out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=yes", "--threshold=20", unit).CombinedOutput() //nolint:gosec // a file of ours
+		out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=yes", "--threshold=20", unit).CombinedOutput()
 		if err != nil || !exposure.Match(out) {
 			t.Errorf("%s: exposed more than 2.0 of 10, or not analysed: %v\n%s", unit, err, out)
 		}
-		out, _ = exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--man=no", unit).CombinedOutput() //nolint:gosec // what it says counts
+		out, _ = exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--man=no", unit).CombinedOutput()
 		for line := range strings.Lines(string(out)) {
 			// The programs are not installed where the tests run.
 			if own := "skein-" + service; strings.Contains(line, own) && !strings.Contains(line, fmt.Sprintf("/usr/bin/%s is not executable", own)) {
