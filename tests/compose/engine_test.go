@@ -38,7 +38,7 @@ func startEngine(t *testing.T) *engine {
 		}
 	}
 	host := "unix://" + filepath.Join(dir, "docker.sock")
-	cmd := exec.Command(daemon, "--host", host, "--data-root", filepath.Join(dir, "data"), //nolint:noctx // ends by a signal, after the test's context
+	cmd := exec.Command(daemon, "--host", host, "--data-root", filepath.Join(dir, "data"),
 		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "--bridge", "none")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
