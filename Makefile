@@ -1,7 +1,7 @@
 # Each target is one intent; what takes more than a line or two stands in .ci/.
 .DEFAULT_GOAL := help
 SHELL := /usr/bin/env bash
-.PHONY: help dev test build bench gen lint fuzz race clean e2e web
+.PHONY: help dev test build bench gen lint fuzz race clean e2e web release images
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,12 @@ build: web ## bin/skein, bin/skein-edge, bin/skein-router, bin/skein-presence
 
 web: ## build the page that is embedded in the binaries, if its sources changed
 	@.ci/web
+
+release: ## reproducible archives, Debian packages and checksums of all systems, in dist/
+	@.ci/release
+
+images: ## images of all four programs, by docker: make images TAG=1.2.3
+	@.ci/images $(or $(TAG),local)
 
 lint: web ## formatting, linters, protos, generated code and generated docs
 	@.ci/lint

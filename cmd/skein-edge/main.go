@@ -12,6 +12,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/conf"
+	"github.com/skein-mesh/skein/pkg/healthcheck"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
@@ -32,6 +33,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) error {
+	args, asked := healthcheck.Asked(args)
 	cfg := edge.Default()
 	err := conf.Load(&cfg, conf.Source{
 		Name: "skein-edge", About: "Holds client sockets and joins them to the mesh.",
@@ -39,6 +41,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	})
 	if err != nil {
 		return err
+	}
+	if asked {
+		return healthcheck.Ask(ctx, cfg.Admin)
 	}
 	if cfg.ID == "" {
 		cfg.ID = cluster.NewID()

@@ -11,6 +11,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/conf"
 	"github.com/skein-mesh/skein/pkg/daemon"
+	"github.com/skein-mesh/skein/pkg/healthcheck"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
 	"github.com/skein-mesh/skein/services/router"
 )
@@ -27,10 +28,14 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) error {
+	args, asked := healthcheck.Asked(args)
 	cfg := router.Default()
 	src := conf.Source{Name: name, About: "Owns topics and fans their messages out to edges.", Args: args, Getenv: getenv, Stderr: stderr}
 	if err := conf.Load(&cfg, src); err != nil {
 		return err
+	}
+	if asked {
+		return healthcheck.Ask(ctx, cfg.Admin)
 	}
 	d, err := daemon.New(ctx, cfg.Config, cluster.RoleRouter, name, stderr)
 	if err != nil {

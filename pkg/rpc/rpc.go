@@ -101,6 +101,8 @@ func Dial(address string, extra ...grpc.DialOption) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		// The fleet talks to itself: an HTTP proxy in the environment is not meant for it.
 		grpc.WithNoProxy(),
+		// Nor is it configured by TXT records, for which a network without a way out would have it wait.
+		grpc.WithDisableServiceConfig(),
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second, PermitWithoutStream: true}),
