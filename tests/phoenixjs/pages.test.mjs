@@ -108,7 +108,7 @@ test("a hidden tab whose edge restarts is back as soon as it is looked at", asyn
 function visibility(tab, state) {
   return tab.evaluate((now) => {
     Object.defineProperty(document, "visibilityState", { value: now, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true })); // phoenix.js listens at the window
   }, state);
 }
 
