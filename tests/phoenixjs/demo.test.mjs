@@ -22,8 +22,7 @@ const open = (edge, room, options) => browser.tab(`${fleet.edges[edge].url}/#${r
 
 test("two tabs on two edges chat", async () => {
   const [alice, bob] = [await open(0, "chat"), await open(1, "chat")];
-  assert.equal(await alice.text("#edge"), "edge-a");
-  assert.equal(await bob.text("#edge"), "edge-b");
+  await eventually("each page says its edge", async () => (await alice.text("#edge")) === "edge-a" && (await bob.text("#edge")) === "edge-b");
   await eventually("both know each other", async () => (await alice.text("#people-count")) === "2" && (await bob.text("#people-count")) === "2");
   await alice.say("hello from edge-a");
   await bob.hears("hello from edge-a");
