@@ -1,13 +1,11 @@
 package rpc_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +21,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 	"github.com/skein-mesh/skein/pkg/tlsfiles"
 	"github.com/skein-mesh/skein/pkg/tlsfiles/tlstest"
 )
@@ -31,31 +30,13 @@ import (
 type server struct {
 	t        *testing.T
 	listener *bufconn.Listener
-	log      *output
+	log      *logtest.Buffer
 	reader   *sdkmetric.ManualReader
 	stop     func()
 }
 
-// output is a buffer that may be written and read concurrently.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // observed is telemetry that a test can read.
-func observed(log *output, reader *sdkmetric.ManualReader) *telemetry.Telemetry {
+func observed(log *logtest.Buffer, reader *sdkmetric.ManualReader) *telemetry.Telemetry {
 	tel := telemetry.Nop()
 	tel.Log = slog.New(slog.NewTextHandler(log, nil))
 	tel.Meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("test")
@@ -64,7 +45,7 @@ func observed(log *output, reader *sdkmetric.ManualReader) *telemetry.Telemetry 
 
 func start(t *testing.T, settings rpc.SecuritySettings) *server {
 	t.Helper()
-	s := &server{t: t, listener: bufconn.Listen(1 << 16), log: &output{}, reader: sdkmetric.NewManualReader()}
+	s := &server{t: t, listener: bufconn.Listen(1 << 16), log: &logtest.Buffer{}, reader: sdkmetric.NewManualReader()}
 	tel := observed(s.log, s.reader)
 	security, err := rpc.Secure(settings, tel)
 	if err != nil {
@@ -208,7 +189,7 @@ func TestClientsRefuseServers(t *testing.T) {
 				settings := test.settings(t, own, &leaf)
 				s := start(t, rpc.SecuritySettings{TLS: own.Files(t, t.TempDir(), leaf)})
 				defer s.stop()
-				side := server{t: t, log: &output{}, reader: sdkmetric.NewManualReader()}
+				side := server{t: t, log: &logtest.Buffer{}, reader: sdkmetric.NewManualReader()}
 				security, err := rpc.Secure(rpc.SecuritySettings{TLS: settings}, observed(side.log, side.reader))
 				if err != nil {
 					t.Fatal(err)

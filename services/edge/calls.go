@@ -4,7 +4,6 @@ import (
 	"context"
 
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
-	"github.com/skein-mesh/skein/services/edge/session"
 )
 
 // calls are what routers ask of this edge.
@@ -57,7 +56,7 @@ func (e *Edge) disconnect(what *meshv1.Disconnect) *meshv1.Disconnected {
 	case c != nil && c.GetEdge() != e.cfg.ID:
 		return result
 	}
-	for id, s := range e.sessions() {
+	for id, s := range e.sessions {
 		if c != nil && c.GetId() != id {
 			continue
 		}
@@ -68,25 +67,4 @@ func (e *Edge) disconnect(what *meshv1.Disconnect) *meshv1.Disconnected {
 		result.Channels += uint64(max(channels, 0))
 	}
 	return result
-}
-
-// sessions yields every session with the id of its connection.
-func (e *Edge) sessions() func(yield func(uint64, *session.Session) bool) {
-	return func(yield func(uint64, *session.Session) bool) {
-		for c := range e.sockets.All() {
-			if s, ok := c.Handler().(*session.Session); ok && !yield(c.ID(), s) {
-				return
-			}
-		}
-		for _, m := range e.places {
-			if m.polls == nil {
-				continue
-			}
-			for c := range m.polls.All() {
-				if s, ok := c.Handler().(*session.Session); ok && !yield(c.ID(), s) {
-					return
-				}
-			}
-		}
-	}
 }

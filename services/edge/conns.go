@@ -8,6 +8,38 @@ import (
 	"github.com/skein-mesh/skein/services/edge/socket"
 )
 
+// polling yields what serves long-poll at each mount that has it.
+func (e *Edge) polling(yield func(*longpoll.Server) bool) {
+	for _, p := range e.places {
+		if p.polls != nil && !yield(p.polls) {
+			return
+		}
+	}
+}
+
+// sessions yields every session with the id of its connection.
+func (e *Edge) sessions(yield func(uint64, *session.Session) bool) {
+	for c := range e.sockets.All() {
+		if s := sessionOf(c.Handler()); s != nil && !yield(c.ID(), s) {
+			return
+		}
+	}
+	for polls := range e.polling {
+		for c := range polls.All() {
+			if s := sessionOf(c.Handler()); s != nil && !yield(c.ID(), s) {
+				return
+			}
+		}
+	}
+}
+
+// sessionOf returns the session that handles a connection; nil if it is not there
+// yet.
+func sessionOf(handler any) *session.Session {
+	s, _ := handler.(*session.Session)
+	return s
+}
+
 // conns yields every connection as package drain sees it.
 func (e *Edge) conns(yield func(drain.Conn) bool) {
 	for c := range e.sockets.All() {
@@ -15,11 +47,8 @@ func (e *Edge) conns(yield func(drain.Conn) bool) {
 			return
 		}
 	}
-	for _, p := range e.places {
-		if p.polls == nil {
-			continue
-		}
-		for c := range p.polls.All() {
+	for polls := range e.polling {
+		for c := range polls.All() {
 			if !yield(pollConn{c}) {
 				return
 			}
@@ -58,13 +87,13 @@ func (c pollConn) Move(reason string) bool { return move(c.Conn, c.Handler(), re
 // quiet reports whether the client of a handler waits for nothing. One that has no
 // session yet waits for that.
 func quiet(handler any) bool {
-	s, ok := handler.(*session.Session)
-	return ok && s.Quiet()
+	s := sessionOf(handler)
+	return s != nil && s.Quiet()
 }
 
 // move closes a connection, through its session if there is one.
 func move(c session.Conn, handler any, reason string) bool {
-	if s, ok := handler.(*session.Session); ok {
+	if s := sessionOf(handler); s != nil {
 		return s.Move(reason)
 	}
 	return c.Close(wsframe.CodeRestart, reason)
@@ -73,10 +102,8 @@ func move(c session.Conn, handler any, reason string) bool {
 // refuse turns away who comes, over all transports, or takes that back.
 func (e *Edge) refuse(on bool) {
 	e.sockets.Refuse(on)
-	for _, p := range e.places {
-		if p.polls != nil {
-			p.polls.Refuse(on)
-		}
+	for polls := range e.polling {
+		polls.Refuse(on)
 	}
 }
 
@@ -93,20 +120,16 @@ func (e *Edge) open() int { return e.sum(e.sockets.Open(), (*longpoll.Server).Op
 // opened is how many connections were opened so far.
 func (e *Edge) opened() uint64 {
 	n := e.sockets.Stats().Opened
-	for _, p := range e.places {
-		if p.polls != nil {
-			n += p.polls.Opened()
-		}
+	for polls := range e.polling {
+		n += polls.Opened()
 	}
 	return n
 }
 
 // sum adds to a number of sockets those of the polls of each mount.
-func (e *Edge) sum(n int, polls func(*longpoll.Server) int) int {
-	for _, p := range e.places {
-		if p.polls != nil {
-			n += polls(p.polls)
-		}
+func (e *Edge) sum(n int, of func(*longpoll.Server) int) int {
+	for polls := range e.polling {
+		n += of(polls)
 	}
 	return n
 }

@@ -239,10 +239,8 @@ func (e *Edge) Run(ctx context.Context) error {
 // within it the drain is: when that has ended, nobody is left who could notice.
 func (e *Edge) serve(ctx context.Context) error {
 	components := []lifecycle.Component{e.sockets} // stops last: it also serves the requests of the others
-	for _, p := range e.places {
-		if p.polls != nil {
-			components = append(components, p.polls)
-		}
+	for polls := range e.polling {
+		components = append(components, polls)
 	}
 	return lifecycle.Run(ctx, append(components, e.drain)...)
 }

@@ -56,28 +56,14 @@ func (e *Edge) look(yield func(seen) bool) {
 			return
 		}
 	}
-	for p := range e.polling {
-		for c := range p.polls.All() {
+	for polls := range e.polling {
+		for c := range polls.All() {
 			l, s := c.Look(), sessionOf(c.Handler())
 			if !yield(seen{c.ID(), "longpoll", c.Mount(), c.Address(), l.Age, l.Silence, l.Queued, l.Closing, s}) {
 				return
 			}
 		}
 	}
-}
-
-// polling yields the places where clients may poll.
-func (e *Edge) polling(yield func(*place) bool) {
-	for _, p := range e.places {
-		if p.polls != nil && !yield(p) {
-			return
-		}
-	}
-}
-
-func sessionOf(handler any) *session.Session {
-	s, _ := handler.(*session.Session)
-	return s
 }
 
 func (c seen) matches(what *meshv1.Inspect) bool {

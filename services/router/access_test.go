@@ -1,12 +1,10 @@
 package router_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/apikey"
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
+	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 	"github.com/skein-mesh/skein/pkg/tlsfiles"
 	"github.com/skein-mesh/skein/pkg/tlsfiles/tlstest"
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
@@ -27,36 +26,18 @@ import (
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
 )
 
-// journal is a log that may be written and read concurrently.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
 // doors are a fleet with API keys, and what callers need.
 type doors struct {
 	keys map[string]string // by name
 	ca   tlsfiles.TLS      // of a caller without certificate
-	log  *journal
+	log  *logtest.Buffer
 }
 
 // secure is for [inSecureFleet].
 func (d *doors) secure(protected bool) func(t *testing.T) rpc.Security {
 	return func(t *testing.T) rpc.Security {
 		t.Helper()
-		d.keys, d.log = map[string]string{}, &journal{}
+		d.keys, d.log = map[string]string{}, &logtest.Buffer{}
 		settings := rpc.SecuritySettings{}
 		for _, k := range []apikey.Key{
 			{Name: "publisher", Scopes: []string{"publish"}},

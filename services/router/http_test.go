@@ -77,7 +77,7 @@ func curls(t *testing.T, page, address string) []string {
 // there hears what is published there.
 func TestCurlsOfTheDocs(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed")
+		t.Fatalf("%v: make test installs it", err)
 	}
 	address, stop := serveHTTP(t)
 	defer stop()

@@ -7,12 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -37,25 +37,7 @@ type Process struct {
 
 // Output keeps what a process wrote over all its lives. All methods may be
 // called concurrently.
-type Output struct {
-	// mu guards the fields below.
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-// Write keeps p.
-func (o *Output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-// String is everything that was written.
-func (o *Output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
+type Output struct{ logtest.Buffer }
 
 // Tail is the end of the output, as much as one reads of a failing test.
 func (o *Output) Tail(lines int) string {

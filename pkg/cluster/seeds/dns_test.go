@@ -127,7 +127,7 @@ func TestDNSIsAskedAgain(t *testing.T) {
 	z.set(false, "routers.test. 5 A 10.0.0.2", "routers.test. 5 A 10.0.0.3")
 	eventually(t, w, "10.0.0.2:7946", "10.0.0.3:7946")
 	z.set(false)
-	log.logged(t, "reason=not_found")
+	logged(t, log, "reason=not_found")
 	z.set(false, "routers.test. 5 A 10.0.0.4")
 	eventually(t, w, "10.0.0.4:7946")
 }

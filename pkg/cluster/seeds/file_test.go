@@ -1,6 +1,7 @@
 package seeds
 
 import (
+	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,11 +27,11 @@ func eventually(t *testing.T, w *Watcher, want ...string) {
 }
 
 // logged waits for a line of the log.
-func (n *notes) logged(t *testing.T, part string) {
+func logged(t *testing.T, log *logtest.Buffer, part string) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(patience); n.count(part) == 0; {
+	for deadline := time.After(patience); log.Count(part) == 0; {
 		select {
 		case <-tick.C:
 		case <-deadline:
@@ -63,7 +64,7 @@ func TestFileIsWatched(t *testing.T) {
 	eventually(t, w, "c:1")
 
 	write(t, path, "d:1\ne") // half of it
-	log.logged(t, "reason=malformed")
+	logged(t, log, "reason=malformed")
 	eventually(t, w, "c:1")
 	write(t, path, "d:1\ne:1\n")
 	eventually(t, w, "d:1", "e:1")
@@ -71,10 +72,10 @@ func TestFileIsWatched(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	log.logged(t, "reason=not_found")
+	logged(t, log, "reason=not_found")
 	eventually(t, w, "d:1", "e:1")
 	write(t, path, "")
-	log.logged(t, "reason=empty")
+	logged(t, log, "reason=empty")
 	eventually(t, w, "d:1", "e:1")
 	write(t, path, "f:1")
 	eventually(t, w, "f:1")
@@ -111,7 +112,7 @@ func TestFileOfAConfigMapIsWatched(t *testing.T) {
 func TestFileInAFolderThatComesLater(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "later", "seeds")
 	w, log := watch(t, Options{Interval: MinInterval}, file{path})
-	log.logged(t, "found by asking only")
+	logged(t, log, "found by asking only")
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,11 @@
 package seeds
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/skein-mesh/skein/pkg/bubble"
+	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 )
 
 // answer is what a strategy says next.
@@ -47,28 +46,10 @@ func (a *answer) times() int {
 	return a.asked
 }
 
-// notes is a log that is read while it is written.
-type notes struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (n *notes) Write(p []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.text.Write(p)
-}
-
-func (n *notes) count(part string) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return strings.Count(n.text.String(), part)
-}
-
 // watch runs a watcher until the test ends.
-func watch(t *testing.T, o Options, strategies ...Strategy) (*Watcher, *notes) {
+func watch(t *testing.T, o Options, strategies ...Strategy) (*Watcher, *logtest.Buffer) {
 	t.Helper()
-	log := &notes{}
+	log := &logtest.Buffer{}
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	var sources []Source
 	for i, s := range strategies {
@@ -129,7 +110,7 @@ func TestAsksAgainAndAgain(t *testing.T) {
 		time.Sleep(2 * time.Second) // virtual time
 		says(t, w, "a:1", "c:1", "d:1")
 		<-w.Changed()
-		if n := log.count("other addresses"); n != 2 {
+		if n := log.Count("other addresses"); n != 2 {
 			t.Errorf("logged %d times", n)
 		}
 	})
@@ -151,13 +132,13 @@ func TestFailureKeepsTheLastAnswer(t *testing.T) {
 			says(t, w, "a:1", fmt.Sprintf("b:%d", i+2))
 		}
 		for part, want := range map[string]int{"level=WARN": 3, "reason=other": 1, "the cable is cut": 1, "reason=timeout": 1, "reason=empty": 1} {
-			if n := log.count(part); n != want {
+			if n := log.Count(part); n != want {
 				t.Errorf("%s was logged %d times, want %d", part, n, want)
 			}
 		}
 		a.set(nil, "a:1")
 		time.Sleep(10 * time.Second) // virtual time
-		if n := log.count("answered again"); n != 1 {
+		if n := log.Count("answered again"); n != 1 {
 			t.Errorf("its end was logged %d times", n)
 		}
 	})
@@ -217,7 +198,7 @@ func TestAnswerIsWaitedForNoLongerThanItsTime(t *testing.T) {
 		w, log := watch(t, Options{}, slow, a)
 		says(t, w, "a:1")
 		time.Sleep(AskTimeout + time.Second) // virtual time
-		if log.count("reason=timeout") != 1 {
+		if log.Count("reason=timeout") != 1 {
 			t.Error("nobody complained")
 		}
 	})

@@ -17,6 +17,7 @@ import (
 	"github.com/skein-mesh/skein/pkg/cluster/clustertest"
 	"github.com/skein-mesh/skein/pkg/cluster/serf"
 	"github.com/skein-mesh/skein/pkg/refusal"
+	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 )
 
 // ring is a fleet each of whose members has its keys in a file.
@@ -242,24 +243,6 @@ func TestNoKeysNoRotation(t *testing.T) {
 	}
 }
 
-// buffer may be written and read concurrently.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // Gossip of strangers is counted packet by packet and logged once a minute. The
 // library says it in words only: this notices if they change.
 func TestStrangersAreCountedAndLogged(t *testing.T) {
@@ -273,7 +256,7 @@ func TestStrangersAreCountedAndLogged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clustertest.Bubble(t, func(t *testing.T) {
-				var out buffer
+				var out logtest.Buffer
 				reader := sdkmetric.NewManualReader()
 				refusals, err := refusal.New(slog.New(slog.NewTextHandler(&out, nil)), sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("test"))
 				if err != nil {

@@ -238,8 +238,12 @@ func (s *Session) Quiet() bool { return s.unanswered.Load() == 0 && !s.gate.busy
 // edge: until then those who see who is online do not see that it left. It
 // reports whether that closed it. It may be called by any goroutine.
 func (s *Session) Move(reason string) bool {
-	s.moving.Store(true)
-	return s.conn.Close(wsframe.CodeRestart, reason)
+	s.moving.Store(true) // first: the end of the session may be on its way when Close returns
+	moved := s.conn.Close(wsframe.CodeRestart, reason)
+	if !moved {
+		s.moving.Store(false) // it goes for another reason
+	}
+	return moved
 }
 
 // Disconnect ends what a backend wants ended, if the client is the user's, or

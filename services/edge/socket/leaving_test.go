@@ -1,8 +1,6 @@
 package socket_test
 
 import (
-	"bufio"
-	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -17,20 +15,7 @@ import (
 // server closes that.
 func status(t *testing.T, s *server, request string) (code int, closes bool) {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
+	resp, _ := ask(t, s, request)
 	return resp.StatusCode, resp.Close
 }
 

@@ -1,7 +1,6 @@
 package socket_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"github.com/pires/go-proxyproto"
 	"go.opentelemetry.io/otel/sdk/metric"
 
+	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 	"github.com/skein-mesh/skein/pkg/wsframe"
 	"github.com/skein-mesh/skein/services/edge/handshake"
 	"github.com/skein-mesh/skein/services/edge/socket"
@@ -184,7 +184,7 @@ func TestWhoDoesNotIntroduceItsClientIsRefused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			reader := metric.NewManualReader()
-			var log lockedBuffer
+			var log logtest.Buffer
 			s := start(t, socket.Options{
 				Balancers: c.from, Meter: metric.NewMeterProvider(metric.WithReader(reader)).Meter("test"),
 				Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -286,22 +286,4 @@ func TestStopWithAHeaderUnderWay(t *testing.T) {
 func isTimeout(err error) bool {
 	timeout, ok := err.(net.Error) //nolint:errorlint // as the connection returns it
 	return ok && timeout.Timeout()
-}
-
-// lockedBuffer is a log that a test reads while a server writes.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

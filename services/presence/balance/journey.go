@@ -17,11 +17,11 @@ type journey struct {
 	reason    string
 	began     time.Time
 	predicted int
-	rate      float64 // moves of the fleet in a second
-	before    []*presencev1.Share
-	moved     map[string]uint64 // what edges had moved as it began, by id/incarnation
-	moving    int               // steps that let edges move
-	filled    map[string]bool   // edges that lacked some as it began, by id/incarnation
+	rate      float64             // moves of the fleet in a second
+	before    []*presencev1.Share // nil until its first step is done
+	moved     map[string]uint64   // what edges had moved as it began, by id/incarnation
+	moving    int                 // steps that let edges move
+	filled    map[string]bool     // edges that lacked some as it began, by id/incarnation
 }
 
 // keepRecords is how many past plans are remembered.
@@ -56,8 +56,6 @@ func (p *Planner) begin(f *fleet) {
 			number: p.number() + 1, trigger: p.trigger(f), reason: p.because(f, moves), began: f.at,
 			predicted: moves, rate: p.rate(f, moves), moved: map[string]uint64{}, filled: map[string]bool{},
 		}
-		p.explain(f)
-		p.plan.before = shares(f)
 		for _, n := range f.nodes {
 			p.plan.moved[lifeOf(n)] = n.GetMoved()
 			p.plan.filled[lifeOf(n)] = n.takes && n.deficit() > 0
@@ -138,6 +136,13 @@ func (j *journey) late() bool {
 // would not be worth it.
 func near(f *fleet) bool {
 	return !slices.ContainsFunc(f.serving(), func(n *node) bool { return n.moves > 0 && !n.close() })
+}
+
+// note notes how the fleet was when the plan began; j may be nil.
+func (j *journey) note(f *fleet) {
+	if j != nil && j.before == nil {
+		j.before = shares(f)
+	}
 }
 
 // mark marks the edges that the plan fills; j may be nil.

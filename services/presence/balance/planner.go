@@ -67,9 +67,11 @@ func (p *Planner) Step(s Sample) Decision {
 	p.slow(f)
 	p.begin(f)
 	p.weigh(f)
+	p.listen(f)
 	gates := p.gates(f)
 	p.end(f, gates)
 	p.explain(f)
+	p.plan.note(f)
 	status := p.status(f, s.Orders, gates)
 	if !p.looked && !p.members.known() {
 		return Decision{Status: status}
@@ -127,6 +129,12 @@ func (p *Planner) weigh(f *fleet) {
 		default:
 			pool.spread()
 		}
+	}
+}
+
+// listen looks how balancers respond to what they have been told for long enough.
+func (p *Planner) listen(f *fleet) {
+	for _, pool := range f.pools {
 		if pool.told(p.settings.SteerWait) == nil {
 			p.flow.respond(pool)
 		}

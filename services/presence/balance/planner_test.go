@@ -142,6 +142,9 @@ func TestAnEdgeIsAdded(t *testing.T) {
 	if record.GetTrigger() != presencev1.Trigger_TRIGGER_DEFICIT || record.GetOutcome() == "" || int(record.GetMoved()) != w.moves {
 		t.Errorf("history says %v", record)
 	}
+	if before := record.GetBefore(); len(before) != 5 || before[4].GetConnections() != 0 || before[4].GetWeight() != ceiling {
+		t.Errorf("it began with %v", before)
+	}
 }
 
 func TestCapacityDecidesTheShare(t *testing.T) {
@@ -232,7 +235,8 @@ func TestHiddenTabsDoNotMakeItMoveMore(t *testing.T) {
 	if !w.until(3600) {
 		t.Fatalf("not level after an hour: %v", w.last.Status)
 	}
-	// Of those moved 70 % arrive: 3 x with 0.7 x = (9000 - 0.3 x) / 4 - ... at most all of the surplus over 0.7.
+	// Seven of ten come back, so that the new edge is full after at most 10/7 of the
+	// moves that it would take if all did.
 	if w.moves > 2250*10/7 {
 		t.Errorf("%d moves", w.moves)
 	}

@@ -116,7 +116,7 @@ func TestMissingRoleSaysWhatToGrant(t *testing.T) {
 		w.refusing(func(request) (int, string, http.Header) { return http.StatusForbidden, "Forbidden", nil })
 		look()
 		look()
-		if got := w.logs.with("grant the service account of presence the verbs list and patch on pods in namespace chat"); got != 1 {
+		if got := w.logs.Count("grant the service account of presence the verbs list and patch on pods in namespace chat"); got != 1 {
 			t.Errorf("said %d times", got)
 		}
 		if got := w.count("skein.presence.kubernetes.failures", "forbidden"); got != 2 {
@@ -135,7 +135,7 @@ func TestMissingRoleSaysWhatToGrant(t *testing.T) {
 		}
 		w.refusing(nil)
 		look()
-		if w.cost("edge-0") != "1" || w.cost("edge-1") != "1" || w.logs.with("written again") != 1 {
+		if w.cost("edge-0") != "1" || w.cost("edge-1") != "1" || w.logs.Count("written again") != 1 {
 			t.Error("did not go on")
 		}
 	})
@@ -199,7 +199,7 @@ func TestPodThatIsGoneIsNoFailure(t *testing.T) {
 			return 0, "", nil
 		})
 		look()
-		if w.cost("edge-1") != "2" || w.count("skein.presence.kubernetes.failures", "") != 0 || w.logs.with("not written") != 0 {
+		if w.cost("edge-1") != "2" || w.count("skein.presence.kubernetes.failures", "") != 0 || w.logs.Count("not written") != 0 {
 			t.Error("made something of it")
 		}
 	})
@@ -214,7 +214,7 @@ func TestUnreachable(t *testing.T) {
 		if got := w.count("skein.presence.kubernetes.failures", "unreachable"); got != 2 {
 			t.Errorf("counted %d", got)
 		}
-		if got := w.logs.with("not written"); got != 1 {
+		if got := w.logs.Count("not written"); got != 1 {
 			t.Errorf("said %d times", got)
 		}
 	})
@@ -226,7 +226,7 @@ func TestStrangersAreNamedOnce(t *testing.T) {
 		w.report(edge("edge-0", 1), edge("elsewhere", 1))
 		look()
 		look()
-		if got := w.logs.with("elsewhere"); got != 1 {
+		if got := w.logs.Count("elsewhere"); got != 1 {
 			t.Errorf("said %d times", got)
 		}
 		if w.cost("edge-0") != "1" {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/kube"
+	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 	presencev1 "github.com/skein-mesh/skein/proto/gen/skein/presence/v1"
 )
 
@@ -163,7 +164,7 @@ func failure(w http.ResponseWriter, status int, reason string) {
 type world struct {
 	*api
 	t      *testing.T
-	logs   *lines
+	logs   *logtest.Buffer
 	reader *sdkmetric.ManualReader
 
 	// mu guards the fields below.
@@ -177,7 +178,7 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	bubble.Test(t, func(t *testing.T) {
 		w := &world{
 			api: &api{listener: bufconn.Listen(1 << 20), pods: map[string]map[string]any{}}, t: t,
-			logs: &lines{}, reader: sdkmetric.NewManualReader(), elected: func() bool { return true },
+			logs: &logtest.Buffer{}, reader: sdkmetric.NewManualReader(), elected: func() bool { return true },
 		}
 		server := &http.Server{Handler: w.api}
 		var running sync.WaitGroup
@@ -258,29 +259,4 @@ func points(data metricdata.Aggregation) []metricdata.DataPoint[int64] {
 		return data.DataPoints
 	}
 	return nil
-}
-
-// lines is a log. All methods may be called concurrently.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// with returns how many lines hold a text.
-func (l *lines) with(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := 0
-	for line := range strings.Lines(l.text.String()) {
-		if strings.Contains(line, text) {
-			n++
-		}
-	}
-	return n
 }
