@@ -18,6 +18,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/cluster"
 	"github.com/skein-mesh/skein/pkg/lifecycle"
+	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	"github.com/skein-mesh/skein/services/router"
 )
@@ -26,7 +27,7 @@ const httpTime = 10 * time.Second // for what takes a moment
 
 // serveHTTP runs a router with an HTTP port until the test ends, and returns the
 // address of that port and what stops the router.
-func serveHTTP(t *testing.T) (address string, stop func()) {
+func serveHTTP(t *testing.T, security rpc.Security) (address string, stop func()) {
 	t.Helper()
 	cfg := router.Default()
 	cfg.HTTP = "127.0.0.1:0"
@@ -37,7 +38,7 @@ func serveHTTP(t *testing.T) (address string, stop func()) {
 	member := cluster.NewRegistry().Member(cluster.Member{
 		ID: "r1", Incarnation: 1, Role: cluster.RoleRouter, State: cluster.StateJoining, Address: "r1", Version: "test",
 	})
-	r, err := router.New(cfg, router.Deps{Listener: bufconn.Listen(1 << 20), HTTP: listener, Membership: member, Telemetry: telemetry.Nop()})
+	r, err := router.New(cfg, router.Deps{Listener: bufconn.Listen(1 << 20), HTTP: listener, Membership: member, Security: security, Telemetry: telemetry.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +55,38 @@ func serveHTTP(t *testing.T) (address string, stop func()) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Keys are checked on this way as on the other: with TLS between the services a
+// caller over HTTP has no certificate, so that it needs one.
+func TestKeysAreCheckedOverHTTP(t *testing.T) {
+	var d doors
+	address, stop := serveHTTP(t, d.secure(true)(t))
+	defer stop()
+	for name, want := range map[string]int{
+		"": http.StatusUnauthorized, "stranger": http.StatusUnauthorized, "listener": http.StatusForbidden, "publisher": http.StatusOK,
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), httpTime)
+		body := strings.NewReader(`{"topic": "room:1", "event": "e", "payload": {}}`)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/v1/publish", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key, known := d.keys[name]; known {
+			req.Header.Set("Authorization", "Bearer "+key)
+		} else if name != "" {
+			req.Header.Set("Authorization", "Bearer unknown")
+		}
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%q: %s, want %d", name, resp.Status, want)
+		}
+		cancel()
 	}
 }
 
@@ -79,7 +112,7 @@ func TestCurlsOfTheDocs(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Fatalf("%v: make test installs it", err)
 	}
-	address, stop := serveHTTP(t)
+	address, stop := serveHTTP(t, rpc.Security{})
 	defer stop()
 	commands := curls(t, "../../docs/backends.md", address)
 	if len(commands) != 6 {
@@ -132,7 +165,7 @@ func TestCurlsOfTheDocs(t *testing.T) {
 // A router that stops ends subscriptions with a reason, and does not wait for who
 // reads them.
 func TestStoppingEndsHTTPSubscriptions(t *testing.T) {
-	address, stop := serveHTTP(t)
+	address, stop := serveHTTP(t, rpc.Security{})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/v1/subscribe?topic=room:1", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
