@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 )
 
 // Process is one program that can be stopped and started again with the same

@@ -1,13 +1,14 @@
 package seeds
 
 import (
-	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/skein-mesh/skein/pkg/telemetry/logtest"
 )
 
 // patience is how long a test waits for what comes at once unless the machine is
