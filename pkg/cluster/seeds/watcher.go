@@ -151,18 +151,22 @@ func (w *Watcher) listen(ctx context.Context, i int, n notifier, wake chan<- str
 func await(ctx context.Context, d time.Duration, needed, wake <-chan struct{}) bool {
 	timer := time.NewTimer(jitter(d))
 	defer timer.Stop()
-	for {
+	for soon, changed := false, false; ; { // whoever says so again meanwhile is served by the same question
 		select {
 		case <-ctx.Done():
 			return false
 		case <-timer.C:
 			return true
 		case <-needed:
-			needed = nil
-			timer.Reset(jitter(min(d, retry)))
+			if !soon {
+				soon = true
+				timer.Reset(jitter(min(d, retry)))
+			}
 		case <-wake:
-			wake, needed = nil, nil
-			timer.Reset(settle)
+			if !changed {
+				soon, changed = true, true
+				timer.Reset(settle)
+			}
 		}
 	}
 }
