@@ -41,6 +41,7 @@ func haproxy(t *testing.T, file string, hosts []string, env ...string) *balancer
 		With(env...).AsGroup()
 	b.Launch(t)
 	b.awaitOpen(t)
+	b.awaitChecked(t)
 	return b
 }
 
@@ -145,6 +146,21 @@ func (b *balancer) servers(t *testing.T) map[string]server {
 		}
 	}
 	return found
+}
+
+// awaitChecked waits until HAProxy has asked every server for its health: before, it
+// takes each for up, also one that is not there, and says "UP 1/2".
+func (b *balancer) awaitChecked(t *testing.T) {
+	t.Helper()
+	process.Eventually(t, patience, "HAProxy has checked every server", func() bool {
+		servers := b.servers(t)
+		for _, s := range servers {
+			if strings.Contains(s.status, "/") {
+				return false
+			}
+		}
+		return len(servers) > 0
+	})
 }
 
 // awaitWeights waits until HAProxy has these servers up, with these weights; "" is
