@@ -22,7 +22,6 @@ import (
 type fleet struct {
 	routers  []*router
 	edges    []*edge
-	agents   []string // addresses of the edges' agent-check
 	presence *presence
 }
 
@@ -84,7 +83,6 @@ func (p plan) start(t *testing.T) *fleet {
 		a := process.Addresses(t, 3)
 		args := []string{"--id", id, "--listen", a[0], "--admin", a[1], "--agent", a[2], "--routers", strings.Join(f.grpc(), ","), "--drain-delay", "100ms"}
 		e := &edge{newProcess(t, id, "skein-edge", a[1], slices.Concat(args, p.edgeFlags, p.flags(id))...), a[0], nil}
-		f.agents = append(f.agents, a[2])
 		f.edges = append(f.edges, e)
 		e.Start(t)
 	}

@@ -3,16 +3,14 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/skein-mesh/skein/tests/process"
+	"github.com/skein-mesh/skein/tests/wsclient"
 )
 
 // at is how the tool finds the fleet.
@@ -78,20 +76,6 @@ func TestInspect(t *testing.T) {
 	})
 }
 
-// balance asks an edge for its weight as HAProxy does, until ctx ends.
-func balance(ctx context.Context, agent string) {
-	for ctx.Err() == nil {
-		if c, err := (&net.Dialer{}).DialContext(ctx, "tcp", agent); err == nil {
-			_, _ = io.Copy(io.Discard, c) // one line, then the edge closes
-			_ = c.Close()
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
-}
-
 // doctor returns the kinds of what is wrong.
 func (f *fleet) doctor(t *testing.T) (checks string, code int) {
 	t.Helper()
@@ -111,11 +95,6 @@ func (f *fleet) doctor(t *testing.T) (checks string, code int) {
 
 func TestDoctor(t *testing.T) {
 	f := startFleet(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	for _, agent := range f.agents {
-		go balance(ctx, agent)
-	}
 	eventually := func(want string, wantCode int) {
 		t.Helper()
 		process.Eventually(t, time.Minute, fmt.Sprintf("doctor finds %q", want), func() bool {
@@ -128,6 +107,15 @@ func TestDoctor(t *testing.T) {
 	f.skein(t, "rebalance", "pause")
 	eventually("paused-rebalancing", 1)
 	f.skein(t, "rebalance", "resume")
+	eventually("", 0)
+	var all []*wsclient.Conn
+	for range 200 { // nobody asks for weights, and it shows
+		all = append(all, f.edges[0].dial(t))
+	}
+	eventually("ignored-hints", 1)
+	for _, conn := range all {
+		_ = conn.Close()
+	}
 	eventually("", 0)
 	f.presence.Stop(t)
 	eventually("no-planner", 1)

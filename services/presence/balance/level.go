@@ -99,3 +99,12 @@ func movesOf(nodes []*node) int {
 	}
 	return sum
 }
+
+// lacking is how many connections these edges have less than their targets, all
+// together.
+func lacking(nodes []*node) (sum int) {
+	for _, n := range nodes {
+		sum += n.deficit()
+	}
+	return sum
+}

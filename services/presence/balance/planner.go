@@ -260,7 +260,8 @@ func (p *Planner) phase(f *fleet, gates []*presencev1.Gate) presencev1.Phase {
 	}
 }
 
-// warnings tell what an operator should look at.
+// warnings tell what an operator should look at. That nobody asks for weights is
+// nothing to look at while arrivals go where they should all the same.
 func (p *Planner) warnings(f *fleet) []string {
 	var warnings []string
 	serving := f.serving()
@@ -268,7 +269,7 @@ func (p *Planner) warnings(f *fleet) []string {
 	case p.flow.verdict == ignored:
 		warnings = append(warnings, fmt.Sprintf("balancers ignore the weights: %.0f%% of the latest arrivals went where they should, %.0f%% were expected; "+
 			"moves are slow and stop %.0f%% above the targets", 100*p.flow.seen, 100*p.flow.wanted, 100*blindExcess))
-	case p.flow.verdict == unknown && len(serving) > 1 && !f.polled():
+	case p.flow.verdict == unknown && lacking(serving) > p.worth(f) && !f.polled():
 		warnings = append(warnings, "no balancer asks the edges for their weights (HAProxy: agent-check): arrivals may go anywhere")
 	}
 	if p.plan != nil && p.plan.late() {

@@ -227,6 +227,32 @@ func TestBalancersThatIgnoreWeightsAreFoundOut(t *testing.T) {
 	}
 }
 
+func TestNobodyAsksForWeights(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		counts []int
+		warned bool
+	}{
+		{"nobody is there", []int{0, 0, 0}, false},
+		{"level all the same", []int{1000, 1010, 990}, false},
+		{"a difference that is not worth it", []int{40, 0}, false},
+		{"one edge has them all", []int{900, 0, 0}, true},
+		{"one edge alone", []int{900}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(8, c.counts...)
+			w.ignore = true
+			for _, e := range w.edges {
+				e.Polled = false
+			}
+			w.tick()
+			if warnings := w.last.Status.GetWarnings(); len(warnings) > 0 != c.warned {
+				t.Errorf("warned of %q", warnings)
+			}
+		})
+	}
+}
+
 func TestHiddenTabsDoNotMakeItMoveMore(t *testing.T) {
 	w := newWorld(5, 3000, 3000, 3000)
 	w.hidden = 0.3
