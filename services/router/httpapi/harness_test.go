@@ -67,6 +67,9 @@ func (b *backend) Disconnect(ctx context.Context, req *routerv1.DisconnectReques
 
 func (b *backend) Subscribe(req *routerv1.SubscribeRequest, stream routerv1.RouterService_SubscribeServer) error {
 	fails := b.note(stream.Context(), req)
+	if b.ended != nil {
+		defer close(b.ended) // also if who listens goes during the steps
+	}
 	for _, s := range b.steps {
 		if err := stream.Send(s); err != nil {
 			return err
@@ -74,7 +77,6 @@ func (b *backend) Subscribe(req *routerv1.SubscribeRequest, stream routerv1.Rout
 	}
 	if b.ended != nil {
 		<-stream.Context().Done()
-		close(b.ended)
 	}
 	return fails
 }
