@@ -33,7 +33,6 @@ func startedFleet(r *reader) {
 	if written := r.next(third); !contains(written, "ada") {
 		r.t.Errorf("who is online:\n%s", written)
 	}
-	r.hears("bin/skein tail", `"hello"`) // the page joined again after the kick
 	r.interrupt("bin/skein tail")
 	r.interrupt("make dev")
 

@@ -2,9 +2,7 @@
 
 package docs
 
-import (
-	"testing"
-)
+import "testing"
 
 // story is what somebody does who reads one or more pages: blocks that are
 // pasted one after the other.
@@ -99,7 +97,8 @@ func fleetByHand(r *reader) {
 	fleet := r.open("fleet")
 	r.next(fleet)
 	r.until(fleet, "bin/skein doctor", "Nothing is wrong", "3 routers, 1 presence instance and 2 edges")
-	r.next(fleet) // publish, kick, people
+	r.until(fleet, "bin/skein people list room:1", "Nobody is online") // presence has heard of all edges
+	r.next(fleet)
 	if written := r.next(fleet); !contains(written, "room:lobby") {
 		r.t.Errorf("topics that are traced: %s", written)
 	}
