@@ -48,6 +48,7 @@ var rehearsed = []struct {
 	{ref{"docs/performance.md", "bin/skein bench people"}, "it names edges by HOST:PORT; a story runs bench"},
 	{ref{"docs/performance.md", "SKEIN_BIN=$PWD/bin SKEIN_PEOPLE"}, "it takes minutes; tests/e2e runs it with fewer people"},
 	{ref{"docs/security.md", "skein-router --id router-1"}, "it is for three machines; tests/e2e runs it on loopback"},
+	{ref{"docs/sizing.md", "sudo sysctl"}, "it changes the machine"},
 	{ref{"deploy/haproxy/README.md", "EDGE_1="}, "it names machines; tests/balancer runs the same files on loopback"},
 	{ref{"deploy/nginx/README.md", "nginx -c"}, "it never ends; tests/balancer runs the same files"},
 }
@@ -107,6 +108,7 @@ func TestRehearsalsFindMistakes(t *testing.T) {
 		"kubectl apply -k deploy/nonsense",
 		"node tests/nonsense.mjs",
 		"systemctl start skein-nonsense",
+		"sudo sysctl -w net.nonsense=1",
 		"nonsense",
 		"if",
 	} {

@@ -19,6 +19,8 @@ var standIns = map[string][]string{
 	"make":      {"make"},
 	"docker":    {"docker"},
 	"git":       {"git"},
+	"sudo":      {"sudo"},
+	"sysctl":    {"sysctl"},
 	"systemctl": {"systemctl"},
 	"paths":     {"apt", "editor", "go", "haproxy", "kubectl", "nginx", "node", "openssl"},
 }

@@ -17,7 +17,7 @@ const readme = "README.md"
 // stories run blocks as they are.
 var stories = []story{
 	{"getting started", gettingStarted(
-		`make dev ARGS="--grpc 127.0.0.1:5000 --http`, "mkdir -p ../my-page", "curl http://127.0.0.1:5002/v1/publish -d",
+		`make dev ARGS="--grpc 127.0.0.1:5000 --http`, "mkdir -p ../my-page", "curl http://127.0.0.1:5002/v1/publish",
 		"bin/skein publish presence:garden", "bin/skein people list", "export SKEIN_LOG_LEVEL=error", "bin/skein members",
 		"bin/skein drain e1\n", "bin/skein drain e1 --undo", "kill -9 %3", "kill $(jobs -p)",
 	), startedFleet},
@@ -30,6 +30,7 @@ var stories = []story{
 	{"one process and the command line", []ref{{readme, `make dev ARGS="--grpc 127.0.0.1:5000"`}}, processAndCommands},
 	{"one process and HTTP", []ref{{readme, `make dev ARGS="--http 127.0.0.1:5002"`}}, processAndHTTP},
 	{"tokens", []ref{{"docs/backends.md", "bin/skein token key"}}, tokens},
+	{"limits of a machine", []ref{{"docs/sizing.md", "ulimit -Hn"}}, pasteAll},
 	{"simulated fleets", []ref{
 		{"docs/rebalancing.md", "skein rebalance simulate --scenario add --plot"},
 		{"docs/rebalancing.md", "skein rebalance simulate --scenario add --strategy half"},
