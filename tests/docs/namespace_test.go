@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 // enter runs this program again in new namespaces and returns its status.
 func enter() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:gosec,noctx // it is this program; its own -timeout bounds it
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:noctx // it is this program; its own -timeout bounds it
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -64,7 +64,7 @@ func furnish() error {
 	if err != nil {
 		return fmt.Errorf("open a socket: %w", err)
 	}
-	defer unix.Close(socket) //nolint:errcheck // nothing was written
+	defer unix.Close(socket)
 	loopback, err := unix.NewIfreq("lo")
 	if err != nil {
 		return fmt.Errorf("name the loopback: %w", err)

@@ -36,7 +36,7 @@ func (r *reader) open(name string) *terminal {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		r.t.Fatal(err)
 	}
-	file, err := os.OpenFile(fifo, os.O_RDWR, 0) //nolint:gosec // of the test
+	file, err := os.OpenFile(fifo, os.O_RDWR, 0)
 	if err != nil {
 		r.t.Fatal(err)
 	}
