@@ -19,12 +19,12 @@ var stories = []story{
 	{"getting started", gettingStarted(
 		`make dev ARGS="--grpc 127.0.0.1:5000 --http`, "mkdir -p ../my-page", "curl http://127.0.0.1:5002/v1/publish",
 		"bin/skein publish presence:garden", "bin/skein people list", "export SKEIN_LOG_LEVEL=error", "bin/skein members",
-		"bin/skein drain e1\n", "bin/skein drain e1 --undo", "kill -9 %3", "kill $(jobs -p)",
+		"bin/skein drain e1\n", "bin/skein drain e1 --undo", "kill -9 %3", "kill %1",
 	), startedFleet},
 	{"a fleet by hand", []ref{
 		{readme, "make build\nexport SKEIN_LOG_LEVEL"},
 		{"docs/backends.md", "bin/skein publish room:1"},
-		{"docs/runbook.md", "curl -X PUT 'http://127.0.0.1:4001/trace-topics"},
+		{"docs/runbook.md", ""}, // there is but one
 		{readme, "bin/skein members"},
 	}, fleetByHand},
 	{"one process and the command line", []ref{{readme, `make dev ARGS="--grpc 127.0.0.1:5000"`}}, processAndCommands},
