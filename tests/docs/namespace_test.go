@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 // enter runs this program again in new namespaces and returns its status.
 func enter() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:noctx // it is this program; its own -timeout bounds it
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) // its own -timeout bounds it
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
