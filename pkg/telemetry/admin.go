@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Admin serves /healthz, /readyz, /metrics, /trace-topics and /debug/pprof to
-// operators and their machines. It belongs on a port that is not public.
+// Admin serves /healthz, /readyz, /metrics and /debug/pprof to operators and
+// their machines. It belongs on a port that is not public.
 type Admin struct {
 	listener net.Listener
 	mux      *http.ServeMux
@@ -30,7 +30,6 @@ func (t *Telemetry) Admin(listener net.Listener, ready func() error) *Admin {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(t.Log.Handler(), slog.LevelWarn),
 	}))
-	mux.Handle("/trace-topics", topicRatios{t})
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

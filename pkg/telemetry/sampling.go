@@ -17,7 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Bounds of the topics that have a share of their own.
+// Bounds of the topics that have a ratio of their own.
 const (
 	MaxTopicRatios = 100
 	MaxTopicName   = 1024 // bytes
@@ -27,7 +27,7 @@ const (
 type TopicRatio struct {
 	Topics string    // a topic, or what topics begin with and a star
 	Ratio  float64   // 0 to 1
-	Until  time.Time // zero for as long as the process lives
+	Until  time.Time // zero for what is configured, which always counts
 }
 
 // ParseTopicRatio reads "TOPIC=RATIO". The topic may hold equals signs.
@@ -41,10 +41,11 @@ func ParseTopicRatio(text string) (TopicRatio, error) {
 		return TopicRatio{}, fmt.Errorf("%.80q: %.20q is not a number from 0 to 1", text, text[i+1:])
 	}
 	r := TopicRatio{Topics: text[:i], Ratio: ratio}
-	return r, r.validate()
+	return r, r.Validate()
 }
 
-func (r TopicRatio) validate() error {
+// Validate says what is wrong with it.
+func (r TopicRatio) Validate() error {
 	switch {
 	case r.Topics == "" || len(r.Topics) > MaxTopicName:
 		return fmt.Errorf("topics: must have 1 to %d bytes, got %d", MaxTopicName, len(r.Topics))
@@ -62,6 +63,12 @@ func (r TopicRatio) rank() int {
 	return 2 * len(r.Topics)
 }
 
+// compare puts first what matches first: the more special, and of the same topics
+// what counts for a while.
+func (r TopicRatio) compare(other TopicRatio) int {
+	return cmp.Or(cmp.Compare(other.rank(), r.rank()), cmp.Compare(r.Topics, other.Topics), other.Until.Compare(r.Until))
+}
+
 func (r TopicRatio) matches(topic string) bool {
 	if prefix, ok := strings.CutSuffix(r.Topics, "*"); ok {
 		return strings.HasPrefix(topic, prefix)
@@ -70,73 +77,80 @@ func (r TopicRatio) matches(topic string) bool {
 }
 
 // Sampling decides which messages begin a trace: a share of all, or another
-// share of some topics, which may change at any time. All methods may be called
-// concurrently.
+// share of some topics, which are configured or set for a while. All methods may
+// be called concurrently.
 type Sampling struct {
 	// Static after construction.
 	ratio float64
 
-	topics atomic.Pointer[[]TopicRatio] // the most special first; nil if there are none
+	topics atomic.Pointer[[]TopicRatio] // in the order in which they match; nil if there are none
 
 	mu sync.Mutex // held while topics are changed
 }
 
 // NewSampling returns a sampling of a ratio from 0 to 1 of all topics but those
-// that have their own.
+// that have their own. Of two for the same topics the later one counts.
 func NewSampling(ratio float64, topics ...TopicRatio) (*Sampling, error) {
 	s := &Sampling{ratio: ratio}
 	for _, t := range topics {
-		if err := s.Set(t); err != nil {
+		if err := s.put(t); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
 }
 
-// Set gives topics a ratio of their own, in place of an earlier one for the
-// same. The longest that matches a topic counts, and a whole name before what it
-// begins with. Messages whose trace began
-// elsewhere are recorded whatever it says.
-func (s *Sampling) Set(r TopicRatio) error {
-	if err := r.validate(); err != nil {
+// Set gives topics a ratio of their own for d, in place of the one that was set
+// before; after that what is configured counts again. The longest that matches a
+// topic counts, and a whole name before what it begins with. Messages whose trace
+// began elsewhere are recorded whatever it says.
+func (s *Sampling) Set(topics string, ratio float64, d time.Duration) error {
+	return s.put(TopicRatio{Topics: topics, Ratio: ratio, Until: time.Now().Add(d)})
+}
+
+func (s *Sampling) put(r TopicRatio) error {
+	if err := r.Validate(); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := append(s.without(r.Topics, time.Now()), r)
+	next := append(s.without(r.Topics, !r.Until.IsZero()), r)
 	if len(next) > MaxTopicRatios {
-		return fmt.Errorf("there are %d ratios of topics already, which is the most: remove one", MaxTopicRatios)
+		return fmt.Errorf("there are %d ratios of topics already, which is the most: reset one", MaxTopicRatios)
 	}
-	slices.SortFunc(next, func(a, b TopicRatio) int {
-		return cmp.Or(cmp.Compare(b.rank(), a.rank()), cmp.Compare(a.Topics, b.Topics))
-	})
+	slices.SortFunc(next, TopicRatio.compare)
 	s.topics.Store(&next)
 	return nil
 }
 
-// Unset takes the ratio of topics back. It reports whether they had one.
-func (s *Sampling) Unset(topics string) bool {
+// Reset makes what is configured for topics count again.
+func (s *Sampling) Reset(topics string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
-	before, after := s.without("", now), s.without(topics, now)
-	s.topics.Store(&after)
-	if len(after) == 0 {
+	next := s.without(topics, true)
+	s.topics.Store(&next)
+	if len(next) == 0 {
 		s.topics.Store(nil)
 	}
-	return len(after) < len(before)
 }
+
+// Ratio is the share of messages of all topics without their own.
+func (s *Sampling) Ratio() float64 { return s.ratio }
 
 // Topics returns the ratios that count now, in the order in which they match.
 // The slice belongs to the caller.
-func (s *Sampling) Topics() []TopicRatio { return s.without("", time.Now()) }
+func (s *Sampling) Topics() []TopicRatio {
+	return slices.CompactFunc(s.without("", false), func(a, b TopicRatio) bool { return a.Topics == b.Topics })
+}
 
-// without is a copy of the ratios that are not over, nor of the given topics.
-func (s *Sampling) without(topics string, now time.Time) []TopicRatio {
+// without is a copy of the ratios that are not over, but for that of the given
+// topics which is configured, or set for a while.
+func (s *Sampling) without(topics string, while bool) []TopicRatio {
 	var left []TopicRatio
+	now := time.Now()
 	if all := s.topics.Load(); all != nil {
 		for _, r := range *all {
-			if r.Topics != topics && !r.over(now) {
+			if !r.over(now) && (r.Topics != topics || r.Until.IsZero() == while) {
 				left = append(left, r)
 			}
 		}

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -45,26 +44,51 @@ func TestTopicsHaveRatiosOfTheirOwn(t *testing.T) {
 	check("room:quiet", false)
 	check("rooms", false)
 	check("", false)
-	if err := s.Set(TopicRatio{Topics: "rooms", Ratio: 1}); err != nil {
+	if err := s.Set("rooms", 1, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	check("rooms", true)
-	if !s.Unset("rooms") || s.Unset("rooms") || !s.Unset("room:*") || !s.Unset("room:quiet") {
-		t.Error("what was set could not be taken back, or twice")
-	}
+	s.Reset("rooms")
+	s.Reset("rooms")
 	check("rooms", false)
-	check("room:1", false)
 }
 
-func TestRatiosOfTopicsEnd(t *testing.T) {
+func TestWhatIsConfiguredCountsAgain(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
-		tracer, s, _ := recorded(t, 0, TopicRatio{Topics: "room:1", Ratio: 1, Until: time.Now().Add(time.Minute)})
-		if _, span := begin(tracer, t.Context(), "room:1"); span == nil {
-			t.Error("not recorded before the end")
+		configured := TopicRatio{Topics: "room:1", Ratio: 1}
+		s, err := NewSampling(0.5, configured)
+		if err != nil {
+			t.Fatal(err)
 		}
+		check := func(topics string, ratio float64, own bool, want ...TopicRatio) {
+			t.Helper()
+			if got, its := s.of(topics); got != ratio || its != own {
+				t.Errorf("%s has %v, %v", topics, got, its)
+			}
+			if got := s.Topics(); !slices.Equal(got, want) {
+				t.Errorf("topics are %v, want %v", got, want)
+			}
+		}
+		set := func(topics string, ratio float64, d time.Duration) TopicRatio {
+			if err := s.Set(topics, ratio, d); err != nil {
+				t.Fatal(err)
+			}
+			return TopicRatio{topics, ratio, time.Now().Add(d)}
+		}
+		check("room:1", 1, true, configured)
+		check("room:1", 0, true, set("room:1", 0, time.Minute))
+		check("room:1", 0.25, true, set("room:1", 0.25, time.Minute))
 		time.Sleep(time.Minute) // virtual time
-		if _, span := begin(tracer, t.Context(), "room:1"); span != nil || len(s.Topics()) != 0 {
-			t.Error("recorded after the end")
+		check("room:1", 1, true, configured)
+		set("room:1", 0, time.Minute)
+		s.Reset("room:1")
+		s.Reset("room:1")
+		check("room:1", 1, true, configured)
+		check("lobby", 1, true, configured, set("lobby", 1, time.Minute))
+		time.Sleep(time.Minute) // virtual time
+		check("lobby", 0.5, false, configured)
+		if s.Ratio() != 0.5 {
+			t.Errorf("of all it is %v", s.Ratio())
 		}
 	})
 }
@@ -88,7 +112,7 @@ func TestWhoFollowsATraceFollowsItsBeginning(t *testing.T) {
 	if _, span := begin(always, unrecorded, "room:1"); span != nil {
 		t.Error("a trace that its beginning does not record was recorded")
 	}
-	if err := s.Set(TopicRatio{Topics: "room:1", Ratio: 1}); err != nil {
+	if err := s.Set("room:1", 1, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	if _, span = begin(tracer, unrecorded, "room:1"); span == nil {
@@ -123,7 +147,7 @@ func TestMostSpecialTopicsCount(t *testing.T) {
 			return name.Draw(t, "name") + rapid.SampledFrom([]string{"", "*"}).Draw(t, "star")
 		}), 0, 10, rapid.ID).Draw(t, "topics") {
 			set[topics] = float64(i) / 100
-			if err := s.Set(TopicRatio{Topics: topics, Ratio: set[topics]}); err != nil {
+			if err := s.Set(topics, set[topics], time.Hour); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -145,14 +169,14 @@ func TestMostSpecialTopicsCount(t *testing.T) {
 func TestTopicRatiosAreBounded(t *testing.T) {
 	s := &Sampling{}
 	for i := range MaxTopicRatios {
-		if err := s.Set(TopicRatio{Topics: fmt.Sprint(i), Ratio: 1}); err != nil {
+		if err := s.Set(fmt.Sprint(i), 1, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if s.Set(TopicRatio{Topics: "more", Ratio: 1}) == nil {
+	if s.Set("more", 1, time.Hour) == nil {
 		t.Error("there is no bound")
 	}
-	if err := s.Set(TopicRatio{Topics: "7", Ratio: 0.5}); err != nil || len(s.Topics()) != MaxTopicRatios {
+	if err := s.Set("7", 0.5, time.Hour); err != nil || len(s.Topics()) != MaxTopicRatios {
 		t.Errorf("one cannot be replaced: %v", err)
 	}
 }
@@ -203,58 +227,6 @@ func TestTraceparentComesInHeadersAndMetadata(t *testing.T) {
 	}
 	if Bytes(FromMetadata(t.Context(), map[string][]string{"traceparent": {value, value}})) != nil {
 		t.Error("two are not one")
-	}
-}
-
-func TestTopicsByHTTP(t *testing.T) {
-	tel := Nop()
-	url := serve(t, tel, func() error { return nil }) + "/trace-topics"
-	ask := func(method, query string, headers ...string) (int, string) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, url+query, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, h := range headers {
-			req.Header.Set(h, "x")
-		}
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close() // only read
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, strings.TrimSpace(string(body))
-	}
-	for _, c := range []struct {
-		method, query string
-		status        int
-		body          string
-	}{
-		{"GET", "", 200, "[]"},
-		{"PUT", "?topics=room:*&ratio=1", 200, `[{"topics":"room:*","ratio":1}]`},
-		{"PUT", "?topics=room:1&ratio=0.5", 200, `[{"topics":"room:1","ratio":0.5},{"topics":"room:*","ratio":1}]`},
-		{"PUT", "?topics=&ratio=1", 400, "topics: must have 1 to 1024 bytes, got 0"},
-		{"PUT", "?topics=a&ratio=1&for=-1s", 400, `for: "-1s" is not a positive duration, such as 5m`},
-		{"DELETE", "?topics=room:1", 200, `[{"topics":"room:*","ratio":1}]`},
-		{"DELETE", "?topics=room:1", 404, "these topics have no ratio of their own"},
-		{"POST", "", 405, "GET lists, PUT sets, DELETE takes back"},
-	} {
-		if status, body := ask(c.method, c.query); status != c.status || body != c.body {
-			t.Errorf("%s %s: %d %s", c.method, c.query, status, body)
-		}
-	}
-	if status, _ := ask("PUT", "?topics=a&ratio=1", "Origin"); status != http.StatusForbidden {
-		t.Errorf("a page may change it: %d", status)
-	}
-	if status, body := ask("PUT", "?topics=b&ratio=1&for=5m"); status != 200 || !strings.Contains(body, "until") {
-		t.Errorf("%d %s", status, body)
-	}
-	if !slices.ContainsFunc(tel.Sampling.Topics(), func(r TopicRatio) bool { return r.Topics == "b" && !r.Until.IsZero() }) {
-		t.Errorf("got %v", tel.Sampling.Topics())
 	}
 }
 

@@ -41,7 +41,7 @@ type Config struct {
 	LogLevel     slog.Level `conf:"log-level"     usage:"least level of log lines: debug, info, warn or error"`
 	OTLPEndpoint string     `conf:"otlp-endpoint" usage:"URL of an OTLP gRPC collector for traces, such as http://127.0.0.1:4317; empty follows OTEL_EXPORTER_OTLP_ENDPOINT, and without that no traces are recorded"`
 	TraceRatio   float64    `conf:"trace-ratio"   usage:"share of new traces that are recorded, 0 to 1; traces that began elsewhere follow their beginning"`
-	TraceTopics  []string   `conf:"trace-topics"  usage:"share of new traces of some topics, each TOPIC=RATIO, the topic with a star at its end for all that begin so; the admin port changes them with /trace-topics"`
+	TraceTopics  []string   `conf:"trace-topics"  usage:"share of new traces of some topics, each TOPIC=RATIO, the topic with a star at its end for all that begin so; skein trace sample sets others for a while"`
 }
 
 // Default logs from level info and records one trace in a hundred, if there is

@@ -30,6 +30,9 @@ func NewTracer(sampling *Sampling, processor sdktrace.SpanProcessor) Tracer {
 	return Tracer{provider.Tracer(scope), sampling}
 }
 
+// Records reports whether there is somewhere to send what it records.
+func (t Tracer) Records() bool { return t.sampling != nil }
+
 // Begin starts a span about a topic, if its trace is recorded: because ctx
 // belongs to one that is, because the topic's ratio chooses it, or without
 // anything before it the ratio of all. Else it returns ctx and nil. A trace that
