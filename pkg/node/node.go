@@ -1,5 +1,6 @@
-// Package node describes a process to operators and changes its log level, in the
-// same way for an edge, a router and a presence instance.
+// Package node describes a process to operators and changes its log level and
+// which messages begin a trace, in the same way for an edge, a router and a
+// presence instance.
 package node
 
 import (
@@ -16,7 +17,7 @@ import (
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 )
 
-// Bounds of how long another log level counts.
+// Bounds of how long something else than what is configured counts.
 const (
 	minTime     = time.Second
 	maxTime     = 24 * time.Hour
@@ -31,6 +32,7 @@ type Node struct {
 	born                 time.Time
 	telemetry            *telemetry.Telemetry
 	gossip               func() cluster.Gossip // nil for a process that does not gossip
+	entered              bool
 }
 
 // Options say what a process is.
@@ -40,6 +42,8 @@ type Options struct {
 	Service     string // "edge", "router" or "presence"
 	Version     string // of the software
 	Telemetry   *telemetry.Telemetry
+	// Entered says that messages enter the fleet here, so that traces begin here.
+	Entered bool
 	// Membership is asked how its gossip is protected, if it gossips; nil for none.
 	Membership cluster.Membership
 }
@@ -47,7 +51,8 @@ type Options struct {
 // New returns the process that starts now.
 func New(o Options) *Node {
 	n := &Node{
-		id: o.ID, service: o.Service, version: o.Version, incarnation: o.Incarnation, born: time.Now(), telemetry: o.Telemetry,
+		id: o.ID, service: o.Service, version: o.Version, incarnation: o.Incarnation, born: time.Now(),
+		telemetry: o.Telemetry, entered: o.Entered,
 	}
 	if g, ok := o.Membership.(interface{ Gossip() cluster.Gossip }); ok {
 		n.gossip = g.Gossip
@@ -65,6 +70,9 @@ func (n *Node) Describe() *meshv1.NodeInfo {
 		Id: n.id, Incarnation: n.incarnation, Service: n.service, Version: n.version,
 		Clock: timestamppb.New(now), UptimeMs: uint64(max(now.Sub(n.born).Milliseconds(), 0)),
 		LogLevel: n.LogLevel(),
+	}
+	if n.entered {
+		info.Sampling = n.Sampling()
 	}
 	if n.gossip != nil {
 		g := n.gossip()
@@ -112,21 +120,27 @@ func (n *Node) SetLogLevel(ctx context.Context, req *meshv1.SetLogLevel) (*meshv
 // Check says what is wrong with a change of the log level; 0 milliseconds mean
 // five minutes.
 func Check(level string, forMs uint64) (slog.Level, time.Duration, error) {
-	d := time.Duration(min(forMs, 1<<40)) * time.Millisecond
-	if forMs == 0 {
-		d = defaultTime
-	}
 	levels := map[string]slog.Level{
 		"": 0, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}
 	l, ok := levels[level]
-	switch {
-	case !ok:
+	if !ok {
 		return 0, 0, fmt.Errorf("level must be debug, info, warn or error, or empty for the configured one, got %q", level)
-	case d < minTime || d > maxTime:
-		return 0, 0, fmt.Errorf("another level counts for %s to %s, got %s", minTime, maxTime, d)
 	}
-	return l, d, nil
+	d, err := lasting("another level", forMs)
+	return l, d, err
+}
+
+// lasting is how long a change counts.
+func lasting(what string, forMs uint64) (time.Duration, error) {
+	d := time.Duration(min(forMs, 1<<40)) * time.Millisecond
+	if forMs == 0 {
+		d = defaultTime
+	}
+	if d < minTime || d > maxTime {
+		return 0, fmt.Errorf("%s counts for %s to %s, got %s", what, minTime, maxTime, d)
+	}
+	return d, nil
 }
 
 func name(l slog.Level) string { return strings.ToLower(l.String()) }

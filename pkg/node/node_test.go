@@ -1,11 +1,13 @@
 package node_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skein-mesh/skein/pkg/bubble"
 	"github.com/skein-mesh/skein/pkg/cluster"
@@ -75,6 +77,51 @@ func TestSetLogLevel(t *testing.T) {
 		}
 		for _, bad := range []*meshv1.SetLogLevel{{Level: "loud"}, {Level: "debug", ForMs: 999}, {Level: "debug", ForMs: 1 << 63}} {
 			if _, err := n.SetLogLevel(t.Context(), bad); err == nil {
+				t.Errorf("%v was taken", bad)
+			}
+		}
+	})
+}
+
+func TestSetSampling(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		cfg := telemetry.Default()
+		cfg.TraceTopics = []string{"room:1=0.5"}
+		tel, err := telemetry.New(t.Context(), cfg, telemetry.Identity{ID: "r1"}, &log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := node.New(node.Options{ID: "r1", Telemetry: tel, Entered: true})
+		configured := &meshv1.Sampling{Ratio: 0.01, Topics: []*meshv1.TopicRatio{{Topics: "room:1", Ratio: 0.5}}}
+		check := func(got, want *meshv1.Sampling) {
+			t.Helper()
+			if !proto.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		}
+		set := func(ratio *float64, d time.Duration) *meshv1.Sampling {
+			got, err := n.SetSampling(t.Context(), &meshv1.SetSampling{Topics: "room:1", Ratio: ratio, ForMs: uint64(d.Milliseconds()), By: "ada"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		check(n.Describe().GetSampling(), configured)
+		until := timestamppb.New(time.Now().Add(5 * time.Minute))
+		check(set(proto.Float64(0), 0), &meshv1.Sampling{Ratio: 0.01, Topics: []*meshv1.TopicRatio{{Topics: "room:1", Until: until}}})
+		time.Sleep(5 * time.Minute) // virtual time
+		check(n.Sampling(), configured)
+		set(proto.Float64(1), time.Hour)
+		check(set(nil, 0), configured)
+		if strings.Count(log.String(), `"by":"ada"`) != 3 {
+			t.Errorf("logged %s", log.String())
+		}
+		for _, bad := range []*meshv1.SetSampling{
+			{Ratio: proto.Float64(1)}, {Topics: "a", Ratio: proto.Float64(1.1)}, {Topics: "a", Ratio: proto.Float64(math.NaN())},
+			{Topics: "a", Ratio: proto.Float64(1), ForMs: 999}, {Topics: "a", ForMs: 1 << 63},
+		} {
+			if _, err := n.SetSampling(t.Context(), bad); err == nil {
 				t.Errorf("%v was taken", bad)
 			}
 		}

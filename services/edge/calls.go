@@ -26,6 +26,13 @@ func (c calls) Call(ctx context.Context, call *meshv1.EdgeCall) *meshv1.EdgeAnsw
 			level = c.node.LogLevel()
 		}
 		return &meshv1.EdgeAnswer{Answer: &meshv1.EdgeAnswer_LogLevel{LogLevel: level}}
+	case call.GetSetSampling() != nil:
+		set := &meshv1.SamplingSet{}
+		var err error
+		if set.Sampling, err = c.node.SetSampling(ctx, call.GetSetSampling()); err != nil {
+			set.Refused = err.Error()
+		}
+		return &meshv1.EdgeAnswer{Answer: &meshv1.EdgeAnswer_SamplingSet{SamplingSet: set}}
 	default: // a later version knows more
 		return nil
 	}

@@ -83,7 +83,7 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 		addresses: socket.NewAddresses(cfg.SocketsPerIP), refusals: admit.NewRefusals(cfg.Slowness),
 	}
 	e.node = node.New(node.Options{
-		ID: cfg.ID, Incarnation: e.incarnation, Service: "edge", Version: version.Version, Telemetry: deps.Telemetry,
+		ID: cfg.ID, Incarnation: e.incarnation, Service: "edge", Version: version.Version, Telemetry: deps.Telemetry, Entered: true,
 	})
 	e.hints = hints.New(cfg.ID, e.incarnation, e.born)
 	if deps.Agent != nil {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -71,6 +72,27 @@ func TestEdgeDescribesItselfAndChangesItsLogLevel(t *testing.T) {
 		t.Errorf("what makes no sense changed it: %v", got)
 	}
 	if got := set(""); !proto.Equal(got, &meshv1.LogLevel{Level: "info", Configured: "info"}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestEdgeChangesItsSampling(t *testing.T) {
+	e := serving(t)
+	set := func(what *meshv1.SetSampling) *meshv1.SamplingSet {
+		return ask(t, e, &meshv1.EdgeCall{Call: &meshv1.EdgeCall_SetSampling{SetSampling: what}}).GetSamplingSet()
+	}
+	got := set(&meshv1.SetSampling{Topics: "room:*", Ratio: proto.Float64(1)})
+	if topics := got.GetSampling().GetTopics(); len(topics) != 1 || topics[0].GetRatio() != 1 || topics[0].GetUntil() == nil || got.GetRefused() != "" {
+		t.Errorf("got %v", got)
+	}
+	node := ask(t, e, &meshv1.EdgeCall{Call: &meshv1.EdgeCall_Describe{Describe: true}}).GetNode()
+	if !proto.Equal(node.GetSampling(), got.GetSampling()) {
+		t.Errorf("described %v", node)
+	}
+	if got := set(&meshv1.SetSampling{Topics: "room:*", Ratio: proto.Float64(2)}); !strings.Contains(got.GetRefused(), "2 is not between 0 and 1") {
+		t.Errorf("got %v", got)
+	}
+	if got := set(&meshv1.SetSampling{Topics: "room:*"}); len(got.GetSampling().GetTopics()) != 0 {
 		t.Errorf("got %v", got)
 	}
 }

@@ -24,6 +24,7 @@ func access() apikey.Rules {
 		adminv1.AdminService_Connections_FullMethodName:  {Scope: apikey.Inspect},
 		adminv1.AdminService_Connection_FullMethodName:   {Scope: apikey.Inspect},
 		adminv1.AdminService_TracePublish_FullMethodName: {Scope: apikey.Inspect, Topics: topicsOf},
+		adminv1.AdminService_Topics_FullMethodName:       {Scope: apikey.Inspect, Topics: topicsOf},
 		adminv1.AdminService_ServiceDesc.ServiceName:     {Scope: apikey.Admin},
 
 		meshv1.MeshService_ServiceDesc.ServiceName:       {Scope: apikey.Mesh},
@@ -54,6 +55,8 @@ func topicsOf(request any) []string {
 		return []string{r.GetTopic()}
 	case *adminv1.TracePublishRequest:
 		return []string{r.GetTopic()}
+	case *adminv1.TopicsRequest:
+		return []string{apikey.Prefix(r.GetPrefix())}
 	case *routerv1.DisconnectRequest:
 		if r.GetTopic() != "" {
 			return []string{r.GetTopic()}

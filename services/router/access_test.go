@@ -149,6 +149,9 @@ var tries = map[string]func(ctx context.Context, conn *grpc.ClientConn) error{
 		_, err := adminv1.NewAdminServiceClient(conn).Members(ctx, &adminv1.MembersRequest{})
 		return err
 	},
+	"list topics":  listing(""),
+	"list rooms":   listing("room:"),
+	"set sampling": settingSampling,
 	"attach": func(ctx context.Context, conn *grpc.ClientConn) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -166,6 +169,18 @@ var tries = map[string]func(ctx context.Context, conn *grpc.ClientConn) error{
 		_, err := handlerv1.NewChannelHandlerClient(conn).Join(ctx, &handlerv1.JoinRequest{})
 		return err
 	},
+}
+
+func listing(prefix string) func(ctx context.Context, conn *grpc.ClientConn) error {
+	return func(ctx context.Context, conn *grpc.ClientConn) error {
+		_, err := adminv1.NewAdminServiceClient(conn).Topics(ctx, &adminv1.TopicsRequest{Prefix: prefix})
+		return err
+	}
+}
+
+func settingSampling(ctx context.Context, conn *grpc.ClientConn) error {
+	_, err := adminv1.NewAdminServiceClient(conn).SetSampling(ctx, &adminv1.SetSamplingRequest{Topics: "room:1"})
+	return err
 }
 
 func subscribing(req *routerv1.SubscribeRequest) func(ctx context.Context, conn *grpc.ClientConn) error {
@@ -204,6 +219,9 @@ func TestWhoMayCallWhat(t *testing.T) {
 		"disconnect a topic":           {anonymous, anonymous, denied, denied, ok, ok},
 		"disconnect a user":            {anonymous, anonymous, denied, denied, denied, ok},
 		"members":                      {anonymous, anonymous, denied, ok, denied, ok},
+		"list topics":                  {anonymous, anonymous, denied, ok, denied, ok},
+		"list rooms":                   {anonymous, anonymous, denied, ok, ok, ok},
+		"set sampling":                 {anonymous, anonymous, denied, denied, denied, ok},
 		"attach":                       {anonymous, anonymous, anonymous, anonymous, anonymous, anonymous},
 		"ask a handler":                {anonymous, anonymous, anonymous, anonymous, anonymous, anonymous},
 	} {

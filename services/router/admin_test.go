@@ -1,12 +1,15 @@
 package router_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
@@ -135,6 +138,90 @@ func TestNodeAndItsLogLevel(t *testing.T) {
 		time.Sleep(61 * time.Second) // virtual time
 		if own, err = admin.Node(t.Context(), &adminv1.NodeRequest{}); err != nil || own.GetNode().GetLogLevel().GetLevel() != "info" {
 			t.Errorf("after its time: %v, %v", own, err)
+		}
+	})
+}
+
+func TestSamplingOfRouterAndEdge(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, f *fleet) {
+		refused := ""
+		e, got := f.calledEdge("e1", func(call *meshv1.EdgeCall) *meshv1.EdgeAnswer {
+			return &meshv1.EdgeAnswer{Answer: &meshv1.EdgeAnswer_SamplingSet{SamplingSet: &meshv1.SamplingSet{
+				Sampling: &meshv1.Sampling{Ratio: call.GetSetSampling().GetRatio()}, Refused: refused,
+			}}}
+		})
+		defer e.stop()
+		f.settle()
+		admin := f.nodes[0].admin()
+		set := &adminv1.SetSamplingRequest{Node: "e1", Topics: "room:1", Ratio: proto.Float64(0.5), ForMs: 60_000}
+		resp, err := admin.SetSampling(t.Context(), set)
+		asked := got.all()[0].GetSetSampling()
+		if err != nil || resp.GetNode() != "e1" || resp.GetSampling().GetRatio() != 0.5 || asked.GetForMs() != 60_000 || asked.GetBy() == "" {
+			t.Errorf("got %v, %v; asked %v", resp, err, asked)
+		}
+		refused = "it has enough"
+		if _, err = admin.SetSampling(t.Context(), set); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), refused) {
+			t.Error(err)
+		}
+		set.Node = "r1"
+		resp, err = admin.SetSampling(t.Context(), set)
+		if topics := resp.GetSampling().GetTopics(); err != nil || len(topics) != 1 || topics[0].GetRatio() != 0.5 || topics[0].GetUntil() == nil {
+			t.Errorf("got %v, %v", resp, err)
+		}
+		time.Sleep(time.Minute) // virtual time
+		if own, err := admin.Node(t.Context(), &adminv1.NodeRequest{}); err != nil || len(own.GetNode().GetSampling().GetTopics()) != 0 {
+			t.Errorf("after its time: %v, %v", own, err)
+		}
+		for i := range 100 {
+			set.Topics = fmt.Sprint(i)
+			if _, err := admin.SetSampling(t.Context(), set); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set.Topics = "more"
+		_, err1 := admin.SetSampling(t.Context(), set)
+		_, err2 := admin.SetSampling(t.Context(), &adminv1.SetSamplingRequest{Node: "e1", Topics: "a", Ratio: proto.Float64(2)})
+		_, err3 := admin.SetSampling(t.Context(), &adminv1.SetSamplingRequest{Node: "e9", Topics: "a"})
+		for i, want := range []codes.Code{codes.ResourceExhausted, codes.InvalidArgument, codes.NotFound} {
+			if err := []error{err1, err2, err3}[i]; status.Code(err) != want {
+				t.Errorf("%d: %v", i, err)
+			}
+		}
+	})
+}
+
+func TestTopicsAreListedByTheirOwners(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, f *fleet) {
+		all := []string{"other", "room:1", "room:2", "room:3", "room:4"}
+		e := f.start(&edge{hello: &meshv1.Hello{Id: "e1", Incarnation: 1}, topics: all})
+		f.settle()
+		var listed []string
+		for _, n := range f.nodes {
+			resp, err := n.admin().Topics(t.Context(), &adminv1.TopicsRequest{})
+			if err != nil || resp.GetMore() {
+				t.Fatalf("got %v, %v", resp, err)
+			}
+			for _, topic := range resp.GetTopics() {
+				if f.owner(topic) != n {
+					t.Errorf("%s lists %s", n.id, topic)
+				}
+			}
+			listed = append(listed, resp.GetTopics()...)
+		}
+		if slices.Sort(listed); !slices.Equal(listed, all) {
+			t.Errorf("listed %q", listed)
+		}
+		_, err1 := f.nodes[0].admin().Topics(t.Context(), &adminv1.TopicsRequest{Limit: 1001})
+		_, err2 := f.nodes[0].admin().Topics(t.Context(), &adminv1.TopicsRequest{Prefix: strings.Repeat("a", 1025)})
+		for _, err := range []error{err1, err2} {
+			if status.Code(err) != codes.InvalidArgument {
+				t.Error(err)
+			}
+		}
+		e.stop()
+		f.settle()
+		if resp, err := f.nodes[0].admin().Topics(t.Context(), &adminv1.TopicsRequest{}); err != nil || len(resp.GetTopics()) != 0 {
+			t.Errorf("of an edge that has gone: %v, %v", resp, err)
 		}
 	})
 }

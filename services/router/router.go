@@ -91,7 +91,7 @@ func New(cfg Config, deps Deps) (*Router, error) {
 	r.backends = api.New(x, m, edges, tel.Tracer, api.Config{ID: self.ID, QueueBytes: cfg.SubscriberBytes})
 	routerv1.RegisterRouterServiceServer(r.server, r.backends)
 	adminv1.RegisterAdminServiceServer(r.server, admin.New(node.New(node.Options{
-		ID: self.ID, Incarnation: self.Incarnation, Service: "router", Version: self.Version, Telemetry: tel, Membership: deps.Membership,
+		ID: self.ID, Incarnation: self.Incarnation, Service: "router", Version: self.Version, Telemetry: tel, Entered: true, Membership: deps.Membership,
 	}), x, edges, r.backends))
 	handlerv1.RegisterChannelHandlerServer(r.server, r.handlers)
 	meshv1.RegisterMeshServiceServer(r.server, &meshService{id: self.ID, edges: edges, peers: m})
@@ -110,7 +110,7 @@ func audited(method string) bool {
 	switch method {
 	case adminv1.AdminService_Connections_FullMethodName, adminv1.AdminService_Connection_FullMethodName,
 		adminv1.AdminService_TracePublish_FullMethodName, adminv1.AdminService_SetLogLevel_FullMethodName,
-		routerv1.RouterService_Disconnect_FullMethodName:
+		adminv1.AdminService_SetSampling_FullMethodName, routerv1.RouterService_Disconnect_FullMethodName:
 		return true
 	}
 	return false

@@ -27,7 +27,7 @@ const (
 	tellTime   = 200 * time.Millisecond // before the deadline of one that did
 )
 
-// Bounds of a list of connections.
+// Bounds of a list of connections, or of topics.
 const (
 	defaultLimit = 100
 	maxLimit     = 1000
@@ -102,6 +102,29 @@ func (s *Server) SetLogLevel(ctx context.Context, req *adminv1.SetLogLevelReques
 		return nil, err
 	}
 	return &adminv1.SetLogLevelResponse{Node: req.GetNode(), LogLevel: answer.GetLogLevel()}, nil
+}
+
+// SetSampling implements skein.admin.v1.
+func (s *Server) SetSampling(ctx context.Context, req *adminv1.SetSamplingRequest) (*adminv1.SetSamplingResponse, error) {
+	change := &meshv1.SetSampling{Topics: req.GetTopics(), Ratio: req.Ratio, ForMs: req.GetForMs(), By: rpc.Caller(ctx)}
+	if _, err := node.CheckSampling(change); err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if s.self(req.GetNode()) {
+		sampling, err := s.node.SetSampling(ctx, change)
+		if err != nil {
+			return nil, status.Error(codes.ResourceExhausted, err.Error())
+		}
+		return &adminv1.SetSamplingResponse{Node: s.node.ID(), Sampling: sampling}, nil
+	}
+	answer, err := s.ask(ctx, req.GetNode(), &meshv1.EdgeCall{Call: &meshv1.EdgeCall_SetSampling{SetSampling: change}})
+	if err != nil {
+		return nil, err
+	}
+	if refused := answer.GetSamplingSet().GetRefused(); refused != "" {
+		return nil, status.Errorf(codes.ResourceExhausted, "edge %q: %s", req.GetNode(), refused)
+	}
+	return &adminv1.SetSamplingResponse{Node: req.GetNode(), Sampling: answer.GetSamplingSet().GetSampling()}, nil
 }
 
 func (s *Server) self(id string) bool { return id == "" || id == s.node.ID() }

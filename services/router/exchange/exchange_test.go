@@ -78,6 +78,38 @@ func TestReceivers(t *testing.T) {
 	}
 }
 
+func TestTopicsAreListedInOrderAndBounded(t *testing.T) {
+	b := newBench(t)
+	var rooms []string
+	for i := range 5000 {
+		rooms = append(rooms, fmt.Sprint("room:", i))
+	}
+	e, _ := b.attach("a")
+	b.announce(e, append([]string{"lobby", "rooms"}, rooms...)...)
+	slices.Sort(rooms)
+	for _, c := range []struct {
+		prefix string
+		limit  int
+		want   []string
+		more   bool
+	}{
+		{"", 1, []string{"lobby"}, true},
+		{"lobby", 100, []string{"lobby"}, false},
+		{"room:", 10, rooms[:10], true},
+		{"room:", 4999, rooms[:4999], true},
+		{"room:", 5000, rooms, false},
+		{"none", 10, nil, false},
+	} {
+		if got, more := b.Topics(c.prefix, c.limit); !slices.Equal(got, c.want) || more != c.more {
+			t.Errorf("%d of %q: %d from %.40q, more: %v", c.limit, c.prefix, len(got), got, more)
+		}
+	}
+	b.Detach(e)
+	if got, more := b.Topics("", 10); len(got) > 0 || more {
+		t.Errorf("of an edge that has gone: %q", got)
+	}
+}
+
 func TestSweepLeavesNoRow(t *testing.T) {
 	b := newBench(t)
 	var many []string

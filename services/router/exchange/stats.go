@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 )
@@ -136,6 +137,36 @@ func (x *Exchange) Topic(topic string) TopicInfo {
 	})
 	info.Receivers = slices.Compact(info.Receivers)
 	return info
+}
+
+// Topics returns the topics that begin with prefix and have rows of attached
+// edges here, which is where they are owned: the first ones in the order of their
+// bytes, at most limit of them, and whether there are more. It holds the lock for
+// a few buckets at a time, so what changes meanwhile may be missed.
+func (x *Exchange) Topics(prefix string, limit int) (first []string, more bool) {
+	for from := 0; from < buckets; from += bucketsPerGap {
+		first = x.topicsOf(first, from, prefix)
+		if len(first) > 2*limit || from+bucketsPerGap >= buckets {
+			slices.Sort(first)
+			more = more || len(first) > limit
+			first = first[:min(len(first), limit)]
+		}
+	}
+	return first, more
+}
+
+// topicsOf appends the topics of the next buckets.
+func (x *Exchange) topicsOf(topics []string, from int, prefix string) []string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, byTopic := range x.rows.byTopic[from : from+bucketsPerGap] {
+		for topic, list := range byTopic {
+			if strings.HasPrefix(topic, prefix) && slices.ContainsFunc(list, (*announcement).current) {
+				topics = append(topics, topic)
+			}
+		}
+	}
+	return topics
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -1008,6 +1008,248 @@ func (x *SetLogLevelResponse) GetLogLevel() *v1.LogLevel {
 	return nil
 }
 
+// SetSamplingRequest asks that another share of messages begins a trace.
+type SetSamplingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node is the id of an attached edge; empty, or the id of the answering process,
+	// means that one.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Topics is a topic, or with a star at its end all that begin so; at most 1024
+	// bytes.
+	Topics string `protobuf:"bytes,2,opt,name=topics,proto3" json:"topics,omitempty"`
+	// Ratio of their messages, 0 to 1; unset goes back to what is configured.
+	Ratio *float64 `protobuf:"fixed64,3,opt,name=ratio,proto3,oneof" json:"ratio,omitempty"`
+	// ForMs is after how many milliseconds what is configured counts again: 1,000 to
+	// 86,400,000. 0 means five minutes.
+	ForMs         uint64 `protobuf:"varint,4,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSamplingRequest) Reset() {
+	*x = SetSamplingRequest{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSamplingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSamplingRequest) ProtoMessage() {}
+
+func (x *SetSamplingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSamplingRequest.ProtoReflect.Descriptor instead.
+func (*SetSamplingRequest) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SetSamplingRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *SetSamplingRequest) GetTopics() string {
+	if x != nil {
+		return x.Topics
+	}
+	return ""
+}
+
+func (x *SetSamplingRequest) GetRatio() float64 {
+	if x != nil && x.Ratio != nil {
+		return *x.Ratio
+	}
+	return 0
+}
+
+func (x *SetSamplingRequest) GetForMs() uint64 {
+	if x != nil {
+		return x.ForMs
+	}
+	return 0
+}
+
+// SetSamplingResponse is what counts now.
+type SetSamplingResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node is the id of the process.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Sampling that counts now.
+	Sampling      *v1.Sampling `protobuf:"bytes,2,opt,name=sampling,proto3" json:"sampling,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSamplingResponse) Reset() {
+	*x = SetSamplingResponse{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSamplingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSamplingResponse) ProtoMessage() {}
+
+func (x *SetSamplingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSamplingResponse.ProtoReflect.Descriptor instead.
+func (*SetSamplingResponse) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SetSamplingResponse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *SetSamplingResponse) GetSampling() *v1.Sampling {
+	if x != nil {
+		return x.Sampling
+	}
+	return nil
+}
+
+// TopicsRequest asks for topics.
+type TopicsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Prefix that they begin with; empty for all.
+	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Limit is how many are returned at most, 1 to 1,000; 0 means 100.
+	Limit         uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicsRequest) Reset() {
+	*x = TopicsRequest{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicsRequest) ProtoMessage() {}
+
+func (x *TopicsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicsRequest.ProtoReflect.Descriptor instead.
+func (*TopicsRequest) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *TopicsRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *TopicsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// TopicsResponse lists topics.
+type TopicsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topics in the order of their bytes: the first ones, at most as many as the
+	// limit.
+	Topics []string `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
+	// More says that there are others.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicsResponse) Reset() {
+	*x = TopicsResponse{}
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicsResponse) ProtoMessage() {}
+
+func (x *TopicsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_admin_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicsResponse.ProtoReflect.Descriptor instead.
+func (*TopicsResponse) Descriptor() ([]byte, []int) {
+	return file_skein_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *TopicsResponse) GetTopics() []string {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *TopicsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 var File_skein_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_skein_admin_v1_admin_proto_rawDesc = "" +
@@ -1070,13 +1312,28 @@ const file_skein_admin_v1_admin_proto_rawDesc = "" +
 	"\x06for_ms\x18\x03 \x01(\x04R\x05forMs\"_\n" +
 	"\x13SetLogLevelResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x124\n" +
-	"\tlog_level\x18\x02 \x01(\v2\x17.skein.mesh.v1.LogLevelR\blogLevel*\x91\x01\n" +
+	"\tlog_level\x18\x02 \x01(\v2\x17.skein.mesh.v1.LogLevelR\blogLevel\"|\n" +
+	"\x12SetSamplingRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
+	"\x06topics\x18\x02 \x01(\tR\x06topics\x12\x19\n" +
+	"\x05ratio\x18\x03 \x01(\x01H\x00R\x05ratio\x88\x01\x01\x12\x15\n" +
+	"\x06for_ms\x18\x04 \x01(\x04R\x05forMsB\b\n" +
+	"\x06_ratio\"^\n" +
+	"\x13SetSamplingResponse\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x123\n" +
+	"\bsampling\x18\x02 \x01(\v2\x17.skein.mesh.v1.SamplingR\bsampling\"=\n" +
+	"\rTopicsRequest\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"<\n" +
+	"\x0eTopicsResponse\x12\x16\n" +
+	"\x06topics\x18\x01 \x03(\tR\x06topics\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more*\x91\x01\n" +
 	"\vTraceReason\x12\x1c\n" +
 	"\x18TRACE_REASON_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10TRACE_REASON_ROW\x10\x01\x12\x16\n" +
 	"\x12TRACE_REASON_FLOOD\x10\x02\x12\x1d\n" +
 	"\x19TRACE_REASON_SUBSCRIPTION\x10\x03\x12\x17\n" +
-	"\x13TRACE_REASON_MISSED\x10\x042\xfd\x03\n" +
+	"\x13TRACE_REASON_MISSED\x10\x042\x9e\x05\n" +
 	"\fAdminService\x12J\n" +
 	"\aMembers\x12\x1e.skein.admin.v1.MembersRequest\x1a\x1f.skein.admin.v1.MembersResponse\x12A\n" +
 	"\x04Node\x12\x1b.skein.admin.v1.NodeRequest\x1a\x1c.skein.admin.v1.NodeResponse\x12V\n" +
@@ -1084,7 +1341,9 @@ const file_skein_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"Connection\x12!.skein.admin.v1.ConnectionRequest\x1a\".skein.admin.v1.ConnectionResponse\x12Y\n" +
 	"\fTracePublish\x12#.skein.admin.v1.TracePublishRequest\x1a$.skein.admin.v1.TracePublishResponse\x12V\n" +
-	"\vSetLogLevel\x12\".skein.admin.v1.SetLogLevelRequest\x1a#.skein.admin.v1.SetLogLevelResponseB>Z<github.com/skein-mesh/skein/proto/gen/skein/admin/v1;adminv1b\x06proto3"
+	"\vSetLogLevel\x12\".skein.admin.v1.SetLogLevelRequest\x1a#.skein.admin.v1.SetLogLevelResponse\x12V\n" +
+	"\vSetSampling\x12\".skein.admin.v1.SetSamplingRequest\x1a#.skein.admin.v1.SetSamplingResponse\x12G\n" +
+	"\x06Topics\x12\x1d.skein.admin.v1.TopicsRequest\x1a\x1e.skein.admin.v1.TopicsResponseB>Z<github.com/skein-mesh/skein/proto/gen/skein/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_skein_admin_v1_admin_proto_rawDescOnce sync.Once
@@ -1099,7 +1358,7 @@ func file_skein_admin_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_skein_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skein_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_skein_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_skein_admin_v1_admin_proto_goTypes = []any{
 	(TraceReason)(0),             // 0: skein.admin.v1.TraceReason
 	(*MembersRequest)(nil),       // 1: skein.admin.v1.MembersRequest
@@ -1117,38 +1376,48 @@ var file_skein_admin_v1_admin_proto_goTypes = []any{
 	(*TraceReceiver)(nil),        // 13: skein.admin.v1.TraceReceiver
 	(*SetLogLevelRequest)(nil),   // 14: skein.admin.v1.SetLogLevelRequest
 	(*SetLogLevelResponse)(nil),  // 15: skein.admin.v1.SetLogLevelResponse
-	(*v1.View)(nil),              // 16: skein.mesh.v1.View
-	(*v1.NodeInfo)(nil),          // 17: skein.mesh.v1.NodeInfo
-	(*v1.ConnectionInfo)(nil),    // 18: skein.mesh.v1.ConnectionInfo
-	(*v1.LogLevel)(nil),          // 19: skein.mesh.v1.LogLevel
+	(*SetSamplingRequest)(nil),   // 16: skein.admin.v1.SetSamplingRequest
+	(*SetSamplingResponse)(nil),  // 17: skein.admin.v1.SetSamplingResponse
+	(*TopicsRequest)(nil),        // 18: skein.admin.v1.TopicsRequest
+	(*TopicsResponse)(nil),       // 19: skein.admin.v1.TopicsResponse
+	(*v1.View)(nil),              // 20: skein.mesh.v1.View
+	(*v1.NodeInfo)(nil),          // 21: skein.mesh.v1.NodeInfo
+	(*v1.ConnectionInfo)(nil),    // 22: skein.mesh.v1.ConnectionInfo
+	(*v1.LogLevel)(nil),          // 23: skein.mesh.v1.LogLevel
+	(*v1.Sampling)(nil),          // 24: skein.mesh.v1.Sampling
 }
 var file_skein_admin_v1_admin_proto_depIdxs = []int32{
-	16, // 0: skein.admin.v1.MembersResponse.view:type_name -> skein.mesh.v1.View
+	20, // 0: skein.admin.v1.MembersResponse.view:type_name -> skein.mesh.v1.View
 	3,  // 1: skein.admin.v1.MembersResponse.edges:type_name -> skein.admin.v1.AttachedEdge
-	17, // 2: skein.admin.v1.NodeResponse.node:type_name -> skein.mesh.v1.NodeInfo
-	18, // 3: skein.admin.v1.ConnectionsResponse.connections:type_name -> skein.mesh.v1.ConnectionInfo
+	21, // 2: skein.admin.v1.NodeResponse.node:type_name -> skein.mesh.v1.NodeInfo
+	22, // 3: skein.admin.v1.ConnectionsResponse.connections:type_name -> skein.mesh.v1.ConnectionInfo
 	8,  // 4: skein.admin.v1.ConnectionsResponse.silent:type_name -> skein.admin.v1.SilentEdge
-	18, // 5: skein.admin.v1.ConnectionResponse.connection:type_name -> skein.mesh.v1.ConnectionInfo
+	22, // 5: skein.admin.v1.ConnectionResponse.connection:type_name -> skein.mesh.v1.ConnectionInfo
 	13, // 6: skein.admin.v1.TracePublishResponse.receivers:type_name -> skein.admin.v1.TraceReceiver
 	0,  // 7: skein.admin.v1.TraceReceiver.reason:type_name -> skein.admin.v1.TraceReason
-	19, // 8: skein.admin.v1.SetLogLevelResponse.log_level:type_name -> skein.mesh.v1.LogLevel
-	1,  // 9: skein.admin.v1.AdminService.Members:input_type -> skein.admin.v1.MembersRequest
-	4,  // 10: skein.admin.v1.AdminService.Node:input_type -> skein.admin.v1.NodeRequest
-	6,  // 11: skein.admin.v1.AdminService.Connections:input_type -> skein.admin.v1.ConnectionsRequest
-	9,  // 12: skein.admin.v1.AdminService.Connection:input_type -> skein.admin.v1.ConnectionRequest
-	11, // 13: skein.admin.v1.AdminService.TracePublish:input_type -> skein.admin.v1.TracePublishRequest
-	14, // 14: skein.admin.v1.AdminService.SetLogLevel:input_type -> skein.admin.v1.SetLogLevelRequest
-	2,  // 15: skein.admin.v1.AdminService.Members:output_type -> skein.admin.v1.MembersResponse
-	5,  // 16: skein.admin.v1.AdminService.Node:output_type -> skein.admin.v1.NodeResponse
-	7,  // 17: skein.admin.v1.AdminService.Connections:output_type -> skein.admin.v1.ConnectionsResponse
-	10, // 18: skein.admin.v1.AdminService.Connection:output_type -> skein.admin.v1.ConnectionResponse
-	12, // 19: skein.admin.v1.AdminService.TracePublish:output_type -> skein.admin.v1.TracePublishResponse
-	15, // 20: skein.admin.v1.AdminService.SetLogLevel:output_type -> skein.admin.v1.SetLogLevelResponse
-	15, // [15:21] is the sub-list for method output_type
-	9,  // [9:15] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	23, // 8: skein.admin.v1.SetLogLevelResponse.log_level:type_name -> skein.mesh.v1.LogLevel
+	24, // 9: skein.admin.v1.SetSamplingResponse.sampling:type_name -> skein.mesh.v1.Sampling
+	1,  // 10: skein.admin.v1.AdminService.Members:input_type -> skein.admin.v1.MembersRequest
+	4,  // 11: skein.admin.v1.AdminService.Node:input_type -> skein.admin.v1.NodeRequest
+	6,  // 12: skein.admin.v1.AdminService.Connections:input_type -> skein.admin.v1.ConnectionsRequest
+	9,  // 13: skein.admin.v1.AdminService.Connection:input_type -> skein.admin.v1.ConnectionRequest
+	11, // 14: skein.admin.v1.AdminService.TracePublish:input_type -> skein.admin.v1.TracePublishRequest
+	14, // 15: skein.admin.v1.AdminService.SetLogLevel:input_type -> skein.admin.v1.SetLogLevelRequest
+	16, // 16: skein.admin.v1.AdminService.SetSampling:input_type -> skein.admin.v1.SetSamplingRequest
+	18, // 17: skein.admin.v1.AdminService.Topics:input_type -> skein.admin.v1.TopicsRequest
+	2,  // 18: skein.admin.v1.AdminService.Members:output_type -> skein.admin.v1.MembersResponse
+	5,  // 19: skein.admin.v1.AdminService.Node:output_type -> skein.admin.v1.NodeResponse
+	7,  // 20: skein.admin.v1.AdminService.Connections:output_type -> skein.admin.v1.ConnectionsResponse
+	10, // 21: skein.admin.v1.AdminService.Connection:output_type -> skein.admin.v1.ConnectionResponse
+	12, // 22: skein.admin.v1.AdminService.TracePublish:output_type -> skein.admin.v1.TracePublishResponse
+	15, // 23: skein.admin.v1.AdminService.SetLogLevel:output_type -> skein.admin.v1.SetLogLevelResponse
+	17, // 24: skein.admin.v1.AdminService.SetSampling:output_type -> skein.admin.v1.SetSamplingResponse
+	19, // 25: skein.admin.v1.AdminService.Topics:output_type -> skein.admin.v1.TopicsResponse
+	18, // [18:26] is the sub-list for method output_type
+	10, // [10:18] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_skein_admin_v1_admin_proto_init() }
@@ -1156,13 +1425,14 @@ func file_skein_admin_v1_admin_proto_init() {
 	if File_skein_admin_v1_admin_proto != nil {
 		return
 	}
+	file_skein_admin_v1_admin_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skein_admin_v1_admin_proto_rawDesc), len(file_skein_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,8 @@ const (
 	AdminService_Connection_FullMethodName   = "/skein.admin.v1.AdminService/Connection"
 	AdminService_TracePublish_FullMethodName = "/skein.admin.v1.AdminService/TracePublish"
 	AdminService_SetLogLevel_FullMethodName  = "/skein.admin.v1.AdminService/SetLogLevel"
+	AdminService_SetSampling_FullMethodName  = "/skein.admin.v1.AdminService/SetSampling"
+	AdminService_Topics_FullMethodName       = "/skein.admin.v1.AdminService/Topics"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -59,6 +61,19 @@ type AdminServiceClient interface {
 	// SetLogLevel changes the log level of the answering process, or of an attached
 	// edge, for a while.
 	SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error)
+	// SetSampling changes for a while which messages of some topics begin a trace:
+	// those that enter the fleet at the answering router, from backends, or at an
+	// attached edge, from clients. Node tells what counts.
+	//
+	// Errors: INVALID_ARGUMENT when the topics, the ratio or the time make no sense;
+	// RESOURCE_EXHAUSTED when the process has too many topics already.
+	SetSampling(ctx context.Context, in *SetSamplingRequest, opts ...grpc.CallOption) (*SetSamplingResponse, error)
+	// Topics lists topics that edges have subscribers of, as far as the answering
+	// router owns them.
+	//
+	// Errors: INVALID_ARGUMENT with google.rpc.BadRequest details when the prefix is
+	// too long or the limit too high.
+	Topics(ctx context.Context, in *TopicsRequest, opts ...grpc.CallOption) (*TopicsResponse, error)
 }
 
 type adminServiceClient struct {
@@ -129,6 +144,26 @@ func (c *adminServiceClient) SetLogLevel(ctx context.Context, in *SetLogLevelReq
 	return out, nil
 }
 
+func (c *adminServiceClient) SetSampling(ctx context.Context, in *SetSamplingRequest, opts ...grpc.CallOption) (*SetSamplingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetSamplingResponse)
+	err := c.cc.Invoke(ctx, AdminService_SetSampling_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) Topics(ctx context.Context, in *TopicsRequest, opts ...grpc.CallOption) (*TopicsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TopicsResponse)
+	err := c.cc.Invoke(ctx, AdminService_Topics_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -159,6 +194,19 @@ type AdminServiceServer interface {
 	// SetLogLevel changes the log level of the answering process, or of an attached
 	// edge, for a while.
 	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
+	// SetSampling changes for a while which messages of some topics begin a trace:
+	// those that enter the fleet at the answering router, from backends, or at an
+	// attached edge, from clients. Node tells what counts.
+	//
+	// Errors: INVALID_ARGUMENT when the topics, the ratio or the time make no sense;
+	// RESOURCE_EXHAUSTED when the process has too many topics already.
+	SetSampling(context.Context, *SetSamplingRequest) (*SetSamplingResponse, error)
+	// Topics lists topics that edges have subscribers of, as far as the answering
+	// router owns them.
+	//
+	// Errors: INVALID_ARGUMENT with google.rpc.BadRequest details when the prefix is
+	// too long or the limit too high.
+	Topics(context.Context, *TopicsRequest) (*TopicsResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -186,6 +234,12 @@ func (UnimplementedAdminServiceServer) TracePublish(context.Context, *TracePubli
 }
 func (UnimplementedAdminServiceServer) SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetLogLevel not implemented")
+}
+func (UnimplementedAdminServiceServer) SetSampling(context.Context, *SetSamplingRequest) (*SetSamplingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetSampling not implemented")
+}
+func (UnimplementedAdminServiceServer) Topics(context.Context, *TopicsRequest) (*TopicsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Topics not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -316,6 +370,42 @@ func _AdminService_SetLogLevel_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_SetSampling_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetSamplingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SetSampling(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SetSampling_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SetSampling(ctx, req.(*SetSamplingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_Topics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TopicsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).Topics(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_Topics_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).Topics(ctx, req.(*TopicsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -346,6 +436,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetLogLevel",
 			Handler:    _AdminService_SetLogLevel_Handler,
+		},
+		{
+			MethodName: "SetSampling",
+			Handler:    _AdminService_SetSampling_Handler,
+		},
+		{
+			MethodName: "Topics",
+			Handler:    _AdminService_Topics_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -343,7 +343,10 @@ type NodeInfo struct {
 	// LogLevel of it.
 	LogLevel *LogLevel `protobuf:"bytes,7,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"`
 	// Gossip says how its gossip is protected; unset if it does not gossip.
-	Gossip        *Gossip `protobuf:"bytes,8,opt,name=gossip,proto3" json:"gossip,omitempty"`
+	Gossip *Gossip `protobuf:"bytes,8,opt,name=gossip,proto3" json:"gossip,omitempty"`
+	// Sampling says which messages begin a trace there; unset if none ever does, as
+	// at presence instances.
+	Sampling      *Sampling `protobuf:"bytes,9,opt,name=sampling,proto3" json:"sampling,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -430,6 +433,13 @@ func (x *NodeInfo) GetLogLevel() *LogLevel {
 func (x *NodeInfo) GetGossip() *Gossip {
 	if x != nil {
 		return x.Gossip
+	}
+	return nil
+}
+
+func (x *NodeInfo) GetSampling() *Sampling {
+	if x != nil {
+		return x.Sampling
 	}
 	return nil
 }
@@ -619,6 +629,265 @@ func (x *SetLogLevel) GetBy() string {
 	return ""
 }
 
+// Sampling is which messages that enter the fleet at a process begin a trace.
+type Sampling struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exported says that the process has somewhere to send traces. Without that none
+	// begins.
+	Exported bool `protobuf:"varint,1,opt,name=exported,proto3" json:"exported,omitempty"`
+	// Ratio of messages, 0 to 1, of all topics without their own.
+	Ratio float64 `protobuf:"fixed64,2,opt,name=ratio,proto3" json:"ratio,omitempty"`
+	// Topics that have their own, at most 100; the first that matches counts.
+	Topics        []*TopicRatio `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sampling) Reset() {
+	*x = Sampling{}
+	mi := &file_skein_mesh_v1_inspect_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sampling) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sampling) ProtoMessage() {}
+
+func (x *Sampling) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_inspect_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sampling.ProtoReflect.Descriptor instead.
+func (*Sampling) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_inspect_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Sampling) GetExported() bool {
+	if x != nil {
+		return x.Exported
+	}
+	return false
+}
+
+func (x *Sampling) GetRatio() float64 {
+	if x != nil {
+		return x.Ratio
+	}
+	return 0
+}
+
+func (x *Sampling) GetTopics() []*TopicRatio {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+// TopicRatio is which share of the messages of some topics begins a trace.
+type TopicRatio struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topics is a topic, or with a star at its end all that begin so.
+	Topics string `protobuf:"bytes,1,opt,name=topics,proto3" json:"topics,omitempty"`
+	// Ratio of their messages, 0 to 1.
+	Ratio float64 `protobuf:"fixed64,2,opt,name=ratio,proto3" json:"ratio,omitempty"`
+	// Until is when what is configured counts again; unset if this is configured.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicRatio) Reset() {
+	*x = TopicRatio{}
+	mi := &file_skein_mesh_v1_inspect_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicRatio) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicRatio) ProtoMessage() {}
+
+func (x *TopicRatio) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_inspect_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicRatio.ProtoReflect.Descriptor instead.
+func (*TopicRatio) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_inspect_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TopicRatio) GetTopics() string {
+	if x != nil {
+		return x.Topics
+	}
+	return ""
+}
+
+func (x *TopicRatio) GetRatio() float64 {
+	if x != nil {
+		return x.Ratio
+	}
+	return 0
+}
+
+func (x *TopicRatio) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// SetSampling changes for a while which messages of some topics begin a trace.
+type SetSampling struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topics is a topic, or with a star at its end all that begin so; at most 1024
+	// bytes.
+	Topics string `protobuf:"bytes,1,opt,name=topics,proto3" json:"topics,omitempty"`
+	// Ratio of their messages, 0 to 1; unset goes back to what is configured.
+	Ratio *float64 `protobuf:"fixed64,2,opt,name=ratio,proto3,oneof" json:"ratio,omitempty"`
+	// ForMs is after how many milliseconds what is configured counts again: 1,000 to
+	// 86,400,000. 0 means five minutes.
+	ForMs uint64 `protobuf:"varint,3,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`
+	// By says who wants it, for the log.
+	By            string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSampling) Reset() {
+	*x = SetSampling{}
+	mi := &file_skein_mesh_v1_inspect_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSampling) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSampling) ProtoMessage() {}
+
+func (x *SetSampling) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_inspect_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSampling.ProtoReflect.Descriptor instead.
+func (*SetSampling) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_inspect_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SetSampling) GetTopics() string {
+	if x != nil {
+		return x.Topics
+	}
+	return ""
+}
+
+func (x *SetSampling) GetRatio() float64 {
+	if x != nil && x.Ratio != nil {
+		return *x.Ratio
+	}
+	return 0
+}
+
+func (x *SetSampling) GetForMs() uint64 {
+	if x != nil {
+		return x.ForMs
+	}
+	return 0
+}
+
+func (x *SetSampling) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+// SamplingSet answers a SetSampling.
+type SamplingSet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sampling that counts now.
+	Sampling *Sampling `protobuf:"bytes,1,opt,name=sampling,proto3" json:"sampling,omitempty"`
+	// Refused is why nothing changed, for people; empty if it did.
+	Refused       string `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SamplingSet) Reset() {
+	*x = SamplingSet{}
+	mi := &file_skein_mesh_v1_inspect_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SamplingSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SamplingSet) ProtoMessage() {}
+
+func (x *SamplingSet) ProtoReflect() protoreflect.Message {
+	mi := &file_skein_mesh_v1_inspect_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SamplingSet.ProtoReflect.Descriptor instead.
+func (*SamplingSet) Descriptor() ([]byte, []int) {
+	return file_skein_mesh_v1_inspect_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SamplingSet) GetSampling() *Sampling {
+	if x != nil {
+		return x.Sampling
+	}
+	return nil
+}
+
+func (x *SamplingSet) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
 var File_skein_mesh_v1_inspect_proto protoreflect.FileDescriptor
 
 const file_skein_mesh_v1_inspect_proto_rawDesc = "" +
@@ -652,7 +921,7 @@ const file_skein_mesh_v1_inspect_proto_rawDesc = "" +
 	"unanswered\x12\x18\n" +
 	"\aclosing\x18\v \x01(\bR\aclosing\x12\x1a\n" +
 	"\bchannels\x18\f \x01(\rR\bchannels\x12\x16\n" +
-	"\x06topics\x18\r \x03(\tR\x06topics\"\xa4\x02\n" +
+	"\x06topics\x18\r \x03(\tR\x06topics\"\xd9\x02\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
@@ -661,7 +930,8 @@ const file_skein_mesh_v1_inspect_proto_rawDesc = "" +
 	"\x05clock\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05clock\x12\x1b\n" +
 	"\tuptime_ms\x18\x06 \x01(\x04R\buptimeMs\x124\n" +
 	"\tlog_level\x18\a \x01(\v2\x17.skein.mesh.v1.LogLevelR\blogLevel\x12-\n" +
-	"\x06gossip\x18\b \x01(\v2\x15.skein.mesh.v1.GossipR\x06gossip\"B\n" +
+	"\x06gossip\x18\b \x01(\v2\x15.skein.mesh.v1.GossipR\x06gossip\x123\n" +
+	"\bsampling\x18\t \x01(\v2\x17.skein.mesh.v1.SamplingR\bsampling\"B\n" +
 	"\x06Gossip\x12\x1c\n" +
 	"\tencrypted\x18\x01 \x01(\bR\tencrypted\x12\x1a\n" +
 	"\bloopback\x18\x02 \x01(\bR\bloopback\"r\n" +
@@ -674,7 +944,25 @@ const file_skein_mesh_v1_inspect_proto_rawDesc = "" +
 	"\vSetLogLevel\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12\x15\n" +
 	"\x06for_ms\x18\x02 \x01(\x04R\x05forMs\x12\x0e\n" +
-	"\x02by\x18\x03 \x01(\tR\x02byB<Z:github.com/skein-mesh/skein/proto/gen/skein/mesh/v1;meshv1b\x06proto3"
+	"\x02by\x18\x03 \x01(\tR\x02by\"o\n" +
+	"\bSampling\x12\x1a\n" +
+	"\bexported\x18\x01 \x01(\bR\bexported\x12\x14\n" +
+	"\x05ratio\x18\x02 \x01(\x01R\x05ratio\x121\n" +
+	"\x06topics\x18\x03 \x03(\v2\x19.skein.mesh.v1.TopicRatioR\x06topics\"l\n" +
+	"\n" +
+	"TopicRatio\x12\x16\n" +
+	"\x06topics\x18\x01 \x01(\tR\x06topics\x12\x14\n" +
+	"\x05ratio\x18\x02 \x01(\x01R\x05ratio\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"q\n" +
+	"\vSetSampling\x12\x16\n" +
+	"\x06topics\x18\x01 \x01(\tR\x06topics\x12\x19\n" +
+	"\x05ratio\x18\x02 \x01(\x01H\x00R\x05ratio\x88\x01\x01\x12\x15\n" +
+	"\x06for_ms\x18\x03 \x01(\x04R\x05forMs\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02byB\b\n" +
+	"\x06_ratio\"\\\n" +
+	"\vSamplingSet\x123\n" +
+	"\bsampling\x18\x01 \x01(\v2\x17.skein.mesh.v1.SamplingR\bsampling\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\tR\arefusedB<Z:github.com/skein-mesh/skein/proto/gen/skein/mesh/v1;meshv1b\x06proto3"
 
 var (
 	file_skein_mesh_v1_inspect_proto_rawDescOnce sync.Once
@@ -688,7 +976,7 @@ func file_skein_mesh_v1_inspect_proto_rawDescGZIP() []byte {
 	return file_skein_mesh_v1_inspect_proto_rawDescData
 }
 
-var file_skein_mesh_v1_inspect_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_skein_mesh_v1_inspect_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_skein_mesh_v1_inspect_proto_goTypes = []any{
 	(*Inspect)(nil),               // 0: skein.mesh.v1.Inspect
 	(*Inspected)(nil),             // 1: skein.mesh.v1.Inspected
@@ -697,19 +985,27 @@ var file_skein_mesh_v1_inspect_proto_goTypes = []any{
 	(*Gossip)(nil),                // 4: skein.mesh.v1.Gossip
 	(*LogLevel)(nil),              // 5: skein.mesh.v1.LogLevel
 	(*SetLogLevel)(nil),           // 6: skein.mesh.v1.SetLogLevel
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Sampling)(nil),              // 7: skein.mesh.v1.Sampling
+	(*TopicRatio)(nil),            // 8: skein.mesh.v1.TopicRatio
+	(*SetSampling)(nil),           // 9: skein.mesh.v1.SetSampling
+	(*SamplingSet)(nil),           // 10: skein.mesh.v1.SamplingSet
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_skein_mesh_v1_inspect_proto_depIdxs = []int32{
-	2, // 0: skein.mesh.v1.Inspected.connections:type_name -> skein.mesh.v1.ConnectionInfo
-	7, // 1: skein.mesh.v1.NodeInfo.clock:type_name -> google.protobuf.Timestamp
-	5, // 2: skein.mesh.v1.NodeInfo.log_level:type_name -> skein.mesh.v1.LogLevel
-	4, // 3: skein.mesh.v1.NodeInfo.gossip:type_name -> skein.mesh.v1.Gossip
-	7, // 4: skein.mesh.v1.LogLevel.until:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	2,  // 0: skein.mesh.v1.Inspected.connections:type_name -> skein.mesh.v1.ConnectionInfo
+	11, // 1: skein.mesh.v1.NodeInfo.clock:type_name -> google.protobuf.Timestamp
+	5,  // 2: skein.mesh.v1.NodeInfo.log_level:type_name -> skein.mesh.v1.LogLevel
+	4,  // 3: skein.mesh.v1.NodeInfo.gossip:type_name -> skein.mesh.v1.Gossip
+	7,  // 4: skein.mesh.v1.NodeInfo.sampling:type_name -> skein.mesh.v1.Sampling
+	11, // 5: skein.mesh.v1.LogLevel.until:type_name -> google.protobuf.Timestamp
+	8,  // 6: skein.mesh.v1.Sampling.topics:type_name -> skein.mesh.v1.TopicRatio
+	11, // 7: skein.mesh.v1.TopicRatio.until:type_name -> google.protobuf.Timestamp
+	7,  // 8: skein.mesh.v1.SamplingSet.sampling:type_name -> skein.mesh.v1.Sampling
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_skein_mesh_v1_inspect_proto_init() }
@@ -717,13 +1013,14 @@ func file_skein_mesh_v1_inspect_proto_init() {
 	if File_skein_mesh_v1_inspect_proto != nil {
 		return
 	}
+	file_skein_mesh_v1_inspect_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skein_mesh_v1_inspect_proto_rawDesc), len(file_skein_mesh_v1_inspect_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -994,6 +994,7 @@ type EdgeCall struct {
 	//	*EdgeCall_Inspect
 	//	*EdgeCall_Describe
 	//	*EdgeCall_SetLogLevel
+	//	*EdgeCall_SetSampling
 	Call          isEdgeCall_Call `protobuf_oneof:"call"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1097,6 +1098,15 @@ func (x *EdgeCall) GetSetLogLevel() *SetLogLevel {
 	return nil
 }
 
+func (x *EdgeCall) GetSetSampling() *SetSampling {
+	if x != nil {
+		if x, ok := x.Call.(*EdgeCall_SetSampling); ok {
+			return x.SetSampling
+		}
+	}
+	return nil
+}
+
 type isEdgeCall_Call interface {
 	isEdgeCall_Call()
 }
@@ -1132,6 +1142,11 @@ type EdgeCall_SetLogLevel struct {
 	SetLogLevel *SetLogLevel `protobuf:"bytes,7,opt,name=set_log_level,json=setLogLevel,proto3,oneof"`
 }
 
+type EdgeCall_SetSampling struct {
+	// SetSampling changes for a while which messages begin a trace.
+	SetSampling *SetSampling `protobuf:"bytes,8,opt,name=set_sampling,json=setSampling,proto3,oneof"`
+}
+
 func (*EdgeCall_Disconnect) isEdgeCall_Call() {}
 
 func (*EdgeCall_Poll) isEdgeCall_Call() {}
@@ -1143,6 +1158,8 @@ func (*EdgeCall_Inspect) isEdgeCall_Call() {}
 func (*EdgeCall_Describe) isEdgeCall_Call() {}
 
 func (*EdgeCall_SetLogLevel) isEdgeCall_Call() {}
+
+func (*EdgeCall_SetSampling) isEdgeCall_Call() {}
 
 // EdgeAnswer ends a call.
 type EdgeAnswer struct {
@@ -1158,6 +1175,7 @@ type EdgeAnswer struct {
 	//	*EdgeAnswer_Inspected
 	//	*EdgeAnswer_Node
 	//	*EdgeAnswer_LogLevel
+	//	*EdgeAnswer_SamplingSet
 	Answer        isEdgeAnswer_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1252,6 +1270,15 @@ func (x *EdgeAnswer) GetLogLevel() *LogLevel {
 	return nil
 }
 
+func (x *EdgeAnswer) GetSamplingSet() *SamplingSet {
+	if x != nil {
+		if x, ok := x.Answer.(*EdgeAnswer_SamplingSet); ok {
+			return x.SamplingSet
+		}
+	}
+	return nil
+}
+
 type isEdgeAnswer_Answer interface {
 	isEdgeAnswer_Answer()
 }
@@ -1281,6 +1308,11 @@ type EdgeAnswer_LogLevel struct {
 	LogLevel *LogLevel `protobuf:"bytes,6,opt,name=log_level,json=logLevel,proto3,oneof"`
 }
 
+type EdgeAnswer_SamplingSet struct {
+	// SamplingSet answers a set_sampling.
+	SamplingSet *SamplingSet `protobuf:"bytes,7,opt,name=sampling_set,json=samplingSet,proto3,oneof"`
+}
+
 func (*EdgeAnswer_Disconnected) isEdgeAnswer_Answer() {}
 
 func (*EdgeAnswer_Poll) isEdgeAnswer_Answer() {}
@@ -1290,6 +1322,8 @@ func (*EdgeAnswer_Inspected) isEdgeAnswer_Answer() {}
 func (*EdgeAnswer_Node) isEdgeAnswer_Answer() {}
 
 func (*EdgeAnswer_LogLevel) isEdgeAnswer_Answer() {}
+
+func (*EdgeAnswer_SamplingSet) isEdgeAnswer_Answer() {}
 
 // Disconnect ends what matches every field that is set; at least one is. With a
 // topic it ends channels, else sockets.
@@ -1675,7 +1709,7 @@ const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\x05hello\x18\x01 \x01(\v2\x14.skein.mesh.v1.HelloR\x05hello\x12-\n" +
 	"\x04acks\x18\x02 \x03(\v2\x19.skein.mesh.v1.PublishAckR\x04acks\x12+\n" +
 	"\x11subscriptions_ack\x18\x03 \x01(\x04R\x10subscriptionsAck\x12\x12\n" +
-	"\x04beat\x18\x04 \x01(\bR\x04beat\"\xc1\x02\n" +
+	"\x04beat\x18\x04 \x01(\bR\x04beat\"\x82\x03\n" +
 	"\bEdgeCall\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12;\n" +
 	"\n" +
@@ -1685,8 +1719,9 @@ const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\x06cancel\x18\x04 \x01(\bH\x00R\x06cancel\x122\n" +
 	"\ainspect\x18\x05 \x01(\v2\x16.skein.mesh.v1.InspectH\x00R\ainspect\x12\x1c\n" +
 	"\bdescribe\x18\x06 \x01(\bH\x00R\bdescribe\x12@\n" +
-	"\rset_log_level\x18\a \x01(\v2\x1a.skein.mesh.v1.SetLogLevelH\x00R\vsetLogLevelB\x06\n" +
-	"\x04call\"\xbf\x02\n" +
+	"\rset_log_level\x18\a \x01(\v2\x1a.skein.mesh.v1.SetLogLevelH\x00R\vsetLogLevel\x12?\n" +
+	"\fset_sampling\x18\b \x01(\v2\x1a.skein.mesh.v1.SetSamplingH\x00R\vsetSamplingB\x06\n" +
+	"\x04call\"\x80\x03\n" +
 	"\n" +
 	"EdgeAnswer\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12A\n" +
@@ -1694,7 +1729,8 @@ const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\x04poll\x18\x03 \x01(\v2\x1b.skein.mesh.v1.PollResponseH\x00R\x04poll\x128\n" +
 	"\tinspected\x18\x04 \x01(\v2\x18.skein.mesh.v1.InspectedH\x00R\tinspected\x12-\n" +
 	"\x04node\x18\x05 \x01(\v2\x17.skein.mesh.v1.NodeInfoH\x00R\x04node\x126\n" +
-	"\tlog_level\x18\x06 \x01(\v2\x17.skein.mesh.v1.LogLevelH\x00R\blogLevelB\b\n" +
+	"\tlog_level\x18\x06 \x01(\v2\x17.skein.mesh.v1.LogLevelH\x00R\blogLevel\x12?\n" +
+	"\fsampling_set\x18\a \x01(\v2\x1a.skein.mesh.v1.SamplingSetH\x00R\vsamplingSetB\b\n" +
 	"\x06answer\"q\n" +
 	"\n" +
 	"Disconnect\x12\x12\n" +
@@ -1766,10 +1802,12 @@ var file_skein_mesh_v1_mesh_proto_goTypes = []any{
 	(*View)(nil),           // 21: skein.mesh.v1.View
 	(*Inspect)(nil),        // 22: skein.mesh.v1.Inspect
 	(*SetLogLevel)(nil),    // 23: skein.mesh.v1.SetLogLevel
-	(*Inspected)(nil),      // 24: skein.mesh.v1.Inspected
-	(*NodeInfo)(nil),       // 25: skein.mesh.v1.NodeInfo
-	(*LogLevel)(nil),       // 26: skein.mesh.v1.LogLevel
-	(*Connection)(nil),     // 27: skein.mesh.v1.Connection
+	(*SetSampling)(nil),    // 24: skein.mesh.v1.SetSampling
+	(*Inspected)(nil),      // 25: skein.mesh.v1.Inspected
+	(*NodeInfo)(nil),       // 26: skein.mesh.v1.NodeInfo
+	(*LogLevel)(nil),       // 27: skein.mesh.v1.LogLevel
+	(*SamplingSet)(nil),    // 28: skein.mesh.v1.SamplingSet
+	(*Connection)(nil),     // 29: skein.mesh.v1.Connection
 }
 var file_skein_mesh_v1_mesh_proto_depIdxs = []int32{
 	1,  // 0: skein.mesh.v1.AttachRequest.hello:type_name -> skein.mesh.v1.Hello
@@ -1797,25 +1835,27 @@ var file_skein_mesh_v1_mesh_proto_depIdxs = []int32{
 	17, // 22: skein.mesh.v1.EdgeCall.poll:type_name -> skein.mesh.v1.PollRequest
 	22, // 23: skein.mesh.v1.EdgeCall.inspect:type_name -> skein.mesh.v1.Inspect
 	23, // 24: skein.mesh.v1.EdgeCall.set_log_level:type_name -> skein.mesh.v1.SetLogLevel
-	16, // 25: skein.mesh.v1.EdgeAnswer.disconnected:type_name -> skein.mesh.v1.Disconnected
-	19, // 26: skein.mesh.v1.EdgeAnswer.poll:type_name -> skein.mesh.v1.PollResponse
-	24, // 27: skein.mesh.v1.EdgeAnswer.inspected:type_name -> skein.mesh.v1.Inspected
-	25, // 28: skein.mesh.v1.EdgeAnswer.node:type_name -> skein.mesh.v1.NodeInfo
-	26, // 29: skein.mesh.v1.EdgeAnswer.log_level:type_name -> skein.mesh.v1.LogLevel
-	27, // 30: skein.mesh.v1.Disconnect.connection:type_name -> skein.mesh.v1.Connection
-	18, // 31: skein.mesh.v1.PollRequest.messages:type_name -> skein.mesh.v1.PollMessage
-	18, // 32: skein.mesh.v1.PollResponse.messages:type_name -> skein.mesh.v1.PollMessage
-	2,  // 33: skein.mesh.v1.MeshService.Attach:input_type -> skein.mesh.v1.AttachRequest
-	8,  // 34: skein.mesh.v1.MeshService.Peer:input_type -> skein.mesh.v1.PeerRequest
-	17, // 35: skein.mesh.v1.MeshService.Poll:input_type -> skein.mesh.v1.PollRequest
-	6,  // 36: skein.mesh.v1.MeshService.Attach:output_type -> skein.mesh.v1.AttachResponse
-	12, // 37: skein.mesh.v1.MeshService.Peer:output_type -> skein.mesh.v1.PeerResponse
-	19, // 38: skein.mesh.v1.MeshService.Poll:output_type -> skein.mesh.v1.PollResponse
-	36, // [36:39] is the sub-list for method output_type
-	33, // [33:36] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	24, // 25: skein.mesh.v1.EdgeCall.set_sampling:type_name -> skein.mesh.v1.SetSampling
+	16, // 26: skein.mesh.v1.EdgeAnswer.disconnected:type_name -> skein.mesh.v1.Disconnected
+	19, // 27: skein.mesh.v1.EdgeAnswer.poll:type_name -> skein.mesh.v1.PollResponse
+	25, // 28: skein.mesh.v1.EdgeAnswer.inspected:type_name -> skein.mesh.v1.Inspected
+	26, // 29: skein.mesh.v1.EdgeAnswer.node:type_name -> skein.mesh.v1.NodeInfo
+	27, // 30: skein.mesh.v1.EdgeAnswer.log_level:type_name -> skein.mesh.v1.LogLevel
+	28, // 31: skein.mesh.v1.EdgeAnswer.sampling_set:type_name -> skein.mesh.v1.SamplingSet
+	29, // 32: skein.mesh.v1.Disconnect.connection:type_name -> skein.mesh.v1.Connection
+	18, // 33: skein.mesh.v1.PollRequest.messages:type_name -> skein.mesh.v1.PollMessage
+	18, // 34: skein.mesh.v1.PollResponse.messages:type_name -> skein.mesh.v1.PollMessage
+	2,  // 35: skein.mesh.v1.MeshService.Attach:input_type -> skein.mesh.v1.AttachRequest
+	8,  // 36: skein.mesh.v1.MeshService.Peer:input_type -> skein.mesh.v1.PeerRequest
+	17, // 37: skein.mesh.v1.MeshService.Poll:input_type -> skein.mesh.v1.PollRequest
+	6,  // 38: skein.mesh.v1.MeshService.Attach:output_type -> skein.mesh.v1.AttachResponse
+	12, // 39: skein.mesh.v1.MeshService.Peer:output_type -> skein.mesh.v1.PeerResponse
+	19, // 40: skein.mesh.v1.MeshService.Poll:output_type -> skein.mesh.v1.PollResponse
+	38, // [38:41] is the sub-list for method output_type
+	35, // [35:38] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_skein_mesh_v1_mesh_proto_init() }
@@ -1833,6 +1873,7 @@ func file_skein_mesh_v1_mesh_proto_init() {
 		(*EdgeCall_Inspect)(nil),
 		(*EdgeCall_Describe)(nil),
 		(*EdgeCall_SetLogLevel)(nil),
+		(*EdgeCall_SetSampling)(nil),
 	}
 	file_skein_mesh_v1_mesh_proto_msgTypes[13].OneofWrappers = []any{
 		(*EdgeAnswer_Disconnected)(nil),
@@ -1840,6 +1881,7 @@ func file_skein_mesh_v1_mesh_proto_init() {
 		(*EdgeAnswer_Inspected)(nil),
 		(*EdgeAnswer_Node)(nil),
 		(*EdgeAnswer_LogLevel)(nil),
+		(*EdgeAnswer_SamplingSet)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
