@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
@@ -54,7 +55,69 @@ func (a *app) nodeConn(ctx context.Context, node string) (*grpc.ClientConn, erro
 	return conn, nil
 }
 
-// nodes offers the ids of all processes that a router knows.
+// process is one of the fleet. The router that was asked first answers for its
+// edges, and for itself.
+type process struct {
+	id, address string // address is empty for who is asked through that router
+	role        meshv1.Role
+}
+
+// processes returns a connection to the first router that answers, and who is in
+// its fleet: members, then edges, which have no role.
+func (a *app) processes(ctx context.Context) (*grpc.ClientConn, []process, error) {
+	conn, err := a.router(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := a.question(ctx)
+	defer cancel()
+	resp, err := adminv1.NewAdminServiceClient(conn).Members(ctx, &adminv1.MembersRequest{})
+	if err != nil {
+		_ = conn.Close() // it is the error that counts
+		return nil, nil, fmt.Errorf("ask %s for its members: %w", conn.Target(), plain(err))
+	}
+	var all []process
+	for _, m := range resp.GetView().GetMembers() {
+		p := process{m.GetId(), m.GetAddress(), m.GetRole()}
+		if p.id == resp.GetSelf() {
+			p.address = ""
+		}
+		all = append(all, p)
+	}
+	for _, e := range resp.GetEdges() {
+		all = append(all, process{id: e.GetId()})
+	}
+	return conn, all, nil
+}
+
+// askEach asks some processes at once, each within the time of one question, and
+// returns the error of each. first is the connection of [app.processes].
+func (a *app) askEach(
+	ctx context.Context, first *grpc.ClientConn, all []process, ask func(ctx context.Context, i int, c adminv1.AdminServiceClient) error,
+) []error {
+	errs := make([]error, len(all))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, p := range all {
+		group.Go(func() error {
+			conn := first
+			if p.address != "" {
+				if conn, errs[i] = a.connect(ctx, p.address); errs[i] != nil {
+					return nil
+				}
+				defer conn.Close() //nolint:errcheck // done with it
+			}
+			ctx, cancel := a.question(ctx)
+			defer cancel()
+			errs[i] = ask(ctx, i, adminv1.NewAdminServiceClient(conn))
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its own error
+	return errs
+}
+
+// completeNodes offers the ids of all processes that a router knows.
 func (a *app) completeNodes(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 || a.resolve() != nil { // cobra does not resolve, for completions
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -154,17 +154,20 @@ func TestLogLevel(t *testing.T) {
 
 func TestAdminUsageErrors(t *testing.T) {
 	for args, want := range map[string]string{
-		"conns":                       "say which: --topic TOPIC, --user USER or --slow, or --all with --limit N",
-		"conns --edge e1":             "say which",
-		"conns --all":                 "say how many, with --limit N",
-		"conns --user u --limit 1001": "at most 1000",
-		"conns --topic phoenix":       "reserved for the protocol",
-		"conn e1":                     `"e1" is not EDGE/ID`,
-		"conn e1/0":                   `"e1/0" is not EDGE/ID`,
-		"trace publish room:1":        "say --dry-run",
-		"trace publis":                `unknown command "publis" (did you mean publish?)`,
-		"log-level e1 loud --for 1ms": "level: \"loud\" is none of debug, info, warn, error and reset\nfor: must be",
-		"doctor --patience=-1s":       "patience: must not be negative",
+		"conns":                          "say which: --topic TOPIC, --user USER or --slow, or --all with --limit N",
+		"conns --edge e1":                "say which",
+		"conns --all":                    "say how many, with --limit N",
+		"conns --user u --limit 1001":    "at most 1000",
+		"conns --topic phoenix":          "reserved for the protocol",
+		"conn e1":                        `"e1" is not EDGE/ID`,
+		"conn e1/0":                      `"e1/0" is not EDGE/ID`,
+		"trace publish room:1":           "say --dry-run",
+		"trace publis":                   `unknown command "publis" (did you mean publish?)`,
+		"trace sample phoenix --ratio 2": "reserved for the protocol\nratio: must be 0 to 1, got 2",
+		"trace sample room:1 --for 25h":  "for: must be 1s to 24h0m0s",
+		"trace unsample phoenix":         "reserved for the protocol",
+		"log-level e1 loud --for 1ms":    "level: \"loud\" is none of debug, info, warn, error and reset\nfor: must be",
+		"doctor --patience=-1s":          "patience: must not be negative",
 	} {
 		got := skein(t, nil, "", strings.Fields(args)...)
 		if got.code != 2 || !strings.Contains(got.stderr, want) || got.stdout != "" {

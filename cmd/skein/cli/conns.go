@@ -54,6 +54,7 @@ func (a *app) connsCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&f.all, "all", false, "whatever they are; needs --limit")
 	cmd.Flags().Uint32Var(&f.limit, "limit", 0, "show so many at most, up to 1000 (default 100)")
 	_ = cmd.RegisterFlagCompletionFunc("edge", a.completeEdges) // the flag is there
+	_ = cmd.RegisterFlagCompletionFunc("topic", a.completeTopics)
 	w.flags(cmd)
 	return cmd
 }

@@ -38,6 +38,7 @@ func (a *app) kickCommand() *cobra.Command {
 	cmd.Flags().StringVar(&t.connection, "connection", "", "the connection, as EDGE/ID")
 	cmd.Flags().StringVar(&t.topic, "topic", "", "the topic whose channels are ended")
 	_ = cmd.RegisterFlagCompletionFunc("connection", a.completeConn) // the flag is there
+	_ = cmd.RegisterFlagCompletionFunc("topic", a.completeTopics)
 	return cmd
 }
 

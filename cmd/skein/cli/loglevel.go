@@ -13,11 +13,19 @@ import (
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 )
 
-// Bounds of how long another log level counts.
+// Bounds of how long something else than what is configured counts.
 const (
-	minLogTime = time.Second
-	maxLogTime = 24 * time.Hour
+	leastFor = time.Second
+	mostFor  = 24 * time.Hour
 )
+
+// checkFor says what is wrong with the flag --for.
+func checkFor(d time.Duration) error {
+	if d < leastFor || d > mostFor {
+		return fmt.Errorf("for: must be %s to %s, got %s", leastFor, mostFor, d)
+	}
+	return nil
+}
 
 // logReset goes back to the configured level.
 const logReset = "reset"
@@ -47,10 +55,7 @@ func (a *app) logLevelCommand() *cobra.Command {
 			if !slices.Contains(logLevels(), args[1]) {
 				errs = append(errs, fmt.Errorf("level: %q is none of debug, info, warn, error and reset", args[1]))
 			}
-			if d < minLogTime || d > maxLogTime {
-				errs = append(errs, fmt.Errorf("for: must be %s to %s, got %s", minLogTime, maxLogTime, d))
-			}
-			if err := errors.Join(errs...); err != nil {
+			if err := errors.Join(append(errs, checkFor(d))...); err != nil {
 				return usageError{cmd.CommandPath(), err}
 			}
 			change := &adminv1.SetLogLevelRequest{Node: args[0], Level: args[1], ForMs: uint64(d.Milliseconds())} //nolint:gosec // positive

@@ -26,7 +26,7 @@ func (a *app) publishCommand() *cobra.Command {
 			"The payload is a JSON object; \"-\" reads it from standard input, and without one it is {}.",
 		Example: "  skein publish room:lobby new_msg '{\"body\":\"hello\"}'\n" +
 			"  jq -c . message.json | skein publish room:lobby new_msg -",
-		Args: exactly("TOPIC", "EVENT", "JSON?"),
+		Args: exactly("TOPIC", "EVENT", "JSON?"), ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			message, err := a.message(args, binary)
 			if err != nil {

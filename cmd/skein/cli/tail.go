@@ -23,7 +23,7 @@ func (a *app) tailCommand() *cobra.Command {
 		Example: "  skein tail room:lobby\n" +
 			"  skein tail --prefix room:\n" +
 			"  skein tail --prefix '' -o json",
-		Args: exactly("TOPIC"),
+		Args: exactly("TOPIC"), ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := &routerv1.SubscribeRequest{Filter: &routerv1.SubscribeRequest_Prefix{Prefix: args[0]}}
 			if !prefix {

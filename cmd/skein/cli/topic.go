@@ -16,7 +16,7 @@ func (a *app) topicCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topic TOPIC",
 		Short: "Show who owns a topic, who would get a message now, and why",
-		Args:  exactly("TOPIC"),
+		Args:  exactly("TOPIC"), ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := channel.ValidateTopic(args[0]); err != nil {
 				return usageError{cmd.CommandPath(), err}

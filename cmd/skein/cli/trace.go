@@ -19,7 +19,7 @@ func (a *app) traceCommand() *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.tracePublishCommand())
+	cmd.AddCommand(a.tracePublishCommand(), a.traceSampleCommand(), a.traceSampledCommand(), a.traceUnsampleCommand())
 	return cmd
 }
 
@@ -33,7 +33,7 @@ func (a *app) tracePublishCommand() *cobra.Command {
 			"why, how many of their clients joined the topic. It names edges that have such clients and would not get\n" +
 			"it. Nothing is published; that is what skein publish does.",
 		Example: "  skein trace publish room:lobby --dry-run",
-		Args:    exactly("TOPIC"),
+		Args:    exactly("TOPIC"), ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := channel.ValidateTopic(args[0])
 			if !dryRun {
