@@ -57,10 +57,18 @@ service:
 // span is one as the collector got it.
 type span struct {
 	TraceID, SpanID, ParentSpanID, Name string
+	Kind                                int
 	Attributes                          []attribute
 
-	process string // that sent it
+	process string // that sent it, and calling if it calls another
 }
+
+// calling tells the span of a caller from that of who is called: both have the
+// name of the call.
+const calling = ", calling"
+
+// kindClient is that of a caller's span in OTLP.
+const kindClient = 3
 
 type attribute struct {
 	Key   string
@@ -98,6 +106,9 @@ func (c collector) spans(t *testing.T) []span {
 			for _, scope := range r.ScopeSpans {
 				for _, s := range scope.Spans {
 					s.process = find(r.Resource.Attributes, "service.instance.id")
+					if s.Kind == kindClient {
+						s.process += calling
+					}
 					all = append(all, s)
 				}
 			}

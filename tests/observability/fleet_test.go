@@ -4,9 +4,11 @@ package observability
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -99,12 +101,46 @@ func (f *fleet) owner(t *testing.T, topic string) (owner, other *member) {
 	return f.routers[1], f.routers[0]
 }
 
-// ask makes a request of a member's admin port.
-func (m *member) ask(t *testing.T, method, path string) string {
+// sample has the command line change the sampling of a topic, everywhere, and
+// checks what each router and edge says then: how many topics have a ratio of their
+// own.
+func (f *fleet) sample(t *testing.T, command, topic string, own int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	skein := exec.CommandContext(ctx, process.Built(t, "skein"), "trace", command, topic, "--router", f.routers[0].serves, "-o", "json")
+	out, err := skein.Output()
+	if err != nil {
+		t.Fatalf("skein trace %s: %v\n%s", command, err, out)
+	}
+	var said struct {
+		Nodes []struct {
+			Node     string
+			Exported bool
+			Topics   []struct{ Topics string }
+		}
+	}
+	if err := json.Unmarshal(out, &said); err != nil {
+		t.Fatal(err)
+	}
+	var nodes []string
+	for _, n := range said.Nodes {
+		nodes = append(nodes, n.Node)
+		if !n.Exported || len(n.Topics) != own {
+			t.Errorf("%s says %+v", n.Node, n)
+		}
+	}
+	if slices.Sort(nodes); !slices.Equal(nodes, []string{"edge-a", "edge-b", "router-1", "router-2"}) {
+		t.Errorf("skein trace %s reached %q", command, nodes)
+	}
+}
+
+// get asks a member's admin port.
+func (m *member) get(t *testing.T, path string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+m.Admin+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.Admin+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +151,7 @@ func (m *member) ask(t *testing.T, method, path string) string {
 	defer resp.Body.Close() // only read
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s %s of %s: %d %s, %v", method, path, m.ID, resp.StatusCode, body, err)
+		t.Fatalf("%s of %s: %d %s, %v", path, m.ID, resp.StatusCode, body, err)
 	}
 	return string(body)
 }

@@ -79,7 +79,7 @@ namespaces:
 	asking.await(t, `"status":"error"`)
 	var there []string
 	for _, m := range f.all() {
-		shown := m.ask(t, "GET", "/metrics")
+		shown := m.get(t, "/metrics")
 		there = append(there, seriesName.FindAllString(shown, -1)...)
 		if label := topicLabel.FindString(shown); label != "" {
 			t.Errorf("%s has a metric with the label %s", m.ID, label)
@@ -101,7 +101,7 @@ namespaces:
 		check("alert "+r.Alert, r.Expr)
 	}
 	process.Eventually(t, 10*time.Second, "each edge agrees with its routers", func() bool {
-		return agreeing.MatchString(f.edges[0].ask(t, "GET", "/metrics"))
+		return agreeing.MatchString(f.edges[0].get(t, "/metrics"))
 	})
 }
 

@@ -53,9 +53,10 @@ const (
 
 func TestTraces(t *testing.T) {
 	c := startCollector(t)
-	f := startFleet(t, c.endpoint, "")
+	f := startFleet(t, c.endpoint, startBackend(t, c.endpoint))
 	t.Run("of a browser's message", func(t *testing.T) { browsersMessage(t, c, f) })
 	t.Run("of a topic that is watched", func(t *testing.T) { watchedTopic(t, c, f) })
+	t.Run("of what a handler decides", func(t *testing.T) { askedHandler(t, c, f) })
 	t.Run("of a backend's message", func(t *testing.T) { backendsMessage(t, c, f) })
 	t.Run("of a backend's stream", func(t *testing.T) { backendsStream(t, c, f) })
 }
@@ -90,21 +91,33 @@ func browsersMessage(t *testing.T, c collector, f *fleet) {
 	}
 }
 
-// An operator has the messages of one topic recorded, while all runs.
+// An operator has the messages of some topics recorded, while all runs: those of
+// browsers and of backends, which enter the fleet at any edge or router.
 func watchedTopic(t *testing.T, c collector, f *fleet) {
-	const topic = "room:watched"
+	const topic, published, watched = "room:watched", "room:watched-too", "room:watched*"
 	owner, _ := f.owner(t, topic)
 	sender := open(t, f.edges[0], topic, "")
 	sender.send(t, "2", "unseen")
 	sender.await(t, `"unseen"`)
-	f.edges[0].ask(t, "PUT", "/trace-topics?ratio=1&for=5m&topics="+topic)
+	f.sample(t, "sample", watched, 1)
 	sender.send(t, "3", "seen")
 	sender.await(t, `"seen"`)
 	check(t, c.await(t, "", topic, 3), "",
 		hop{name: "edge publish", process: "edge-a"},
 		hop{"router fan-out", owner.ID, "edge publish", "edge-a"},
 		hop{"edge deliver", "edge-a", "router fan-out", owner.ID})
-	f.edges[0].ask(t, "DELETE", "/trace-topics?topics="+topic)
+
+	owner, other := f.owner(t, published)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := other.client(t).Publish(ctx, &routerv1.PublishRequest{Message: &routerv1.Message{Topic: published, Event: "news"}}); err != nil {
+		t.Fatal(err)
+	}
+	check(t, c.await(t, "", published, 3), "",
+		hop{name: "router publish", process: other.ID},
+		hop{"router forward", other.ID, "router publish", other.ID},
+		hop{"router fan-out", owner.ID, "router forward", other.ID})
+	f.sample(t, "unsample", watched, 0)
 }
 
 // within is the context of a backend's call in a recorded trace.
