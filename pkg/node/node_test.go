@@ -109,17 +109,17 @@ func TestSetSampling(t *testing.T) {
 		}
 		check(n.Describe().GetSampling(), configured)
 		until := timestamppb.New(time.Now().Add(5 * time.Minute))
-		check(set(proto.Float64(0), 0), &meshv1.Sampling{Ratio: 0.01, Topics: []*meshv1.TopicRatio{{Topics: "room:1", Until: until}}})
+		check(set(new(0.0), 0), &meshv1.Sampling{Ratio: 0.01, Topics: []*meshv1.TopicRatio{{Topics: "room:1", Until: until}}})
 		time.Sleep(5 * time.Minute) // virtual time
 		check(n.Sampling(), configured)
-		set(proto.Float64(1), time.Hour)
+		set(new(1.0), time.Hour)
 		check(set(nil, 0), configured)
 		if strings.Count(log.String(), `"by":"ada"`) != 3 {
 			t.Errorf("logged %s", log.String())
 		}
 		for _, bad := range []*meshv1.SetSampling{
-			{Ratio: proto.Float64(1)}, {Topics: "a", Ratio: proto.Float64(1.1)}, {Topics: "a", Ratio: proto.Float64(math.NaN())},
-			{Topics: "a", Ratio: proto.Float64(1), ForMs: 999}, {Topics: "a", ForMs: 1 << 63},
+			{Ratio: new(1.0)}, {Topics: "a", Ratio: new(1.1)}, {Topics: "a", Ratio: new(math.NaN())},
+			{Topics: "a", Ratio: new(1.0), ForMs: 999}, {Topics: "a", ForMs: 1 << 63},
 		} {
 			if _, err := n.SetSampling(t.Context(), bad); err == nil {
 				t.Errorf("%v was taken", bad)

@@ -81,7 +81,7 @@ func TestEdgeChangesItsSampling(t *testing.T) {
 	set := func(what *meshv1.SetSampling) *meshv1.SamplingSet {
 		return ask(t, e, &meshv1.EdgeCall{Call: &meshv1.EdgeCall_SetSampling{SetSampling: what}}).GetSamplingSet()
 	}
-	got := set(&meshv1.SetSampling{Topics: "room:*", Ratio: proto.Float64(1)})
+	got := set(&meshv1.SetSampling{Topics: "room:*", Ratio: new(1.0)})
 	if topics := got.GetSampling().GetTopics(); len(topics) != 1 || topics[0].GetRatio() != 1 || topics[0].GetUntil() == nil || got.GetRefused() != "" {
 		t.Errorf("got %v", got)
 	}
@@ -89,7 +89,7 @@ func TestEdgeChangesItsSampling(t *testing.T) {
 	if !proto.Equal(node.GetSampling(), got.GetSampling()) {
 		t.Errorf("described %v", node)
 	}
-	if got := set(&meshv1.SetSampling{Topics: "room:*", Ratio: proto.Float64(2)}); !strings.Contains(got.GetRefused(), "2 is not between 0 and 1") {
+	if got := set(&meshv1.SetSampling{Topics: "room:*", Ratio: new(2.0)}); !strings.Contains(got.GetRefused(), "2 is not between 0 and 1") {
 		t.Errorf("got %v", got)
 	}
 	if got := set(&meshv1.SetSampling{Topics: "room:*"}); len(got.GetSampling().GetTopics()) != 0 {

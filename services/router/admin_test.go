@@ -9,7 +9,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
@@ -153,7 +152,7 @@ func TestSamplingOfRouterAndEdge(t *testing.T) {
 		defer e.stop()
 		f.settle()
 		admin := f.nodes[0].admin()
-		set := &adminv1.SetSamplingRequest{Node: "e1", Topics: "room:1", Ratio: proto.Float64(0.5), ForMs: 60_000}
+		set := &adminv1.SetSamplingRequest{Node: "e1", Topics: "room:1", Ratio: new(0.5), ForMs: 60_000}
 		resp, err := admin.SetSampling(t.Context(), set)
 		asked := got.all()[0].GetSetSampling()
 		if err != nil || resp.GetNode() != "e1" || resp.GetSampling().GetRatio() != 0.5 || asked.GetForMs() != 60_000 || asked.GetBy() == "" {
@@ -180,7 +179,7 @@ func TestSamplingOfRouterAndEdge(t *testing.T) {
 		}
 		set.Topics = "more"
 		_, err1 := admin.SetSampling(t.Context(), set)
-		_, err2 := admin.SetSampling(t.Context(), &adminv1.SetSamplingRequest{Node: "e1", Topics: "a", Ratio: proto.Float64(2)})
+		_, err2 := admin.SetSampling(t.Context(), &adminv1.SetSamplingRequest{Node: "e1", Topics: "a", Ratio: new(2.0)})
 		_, err3 := admin.SetSampling(t.Context(), &adminv1.SetSamplingRequest{Node: "e9", Topics: "a"})
 		for i, want := range []codes.Code{codes.ResourceExhausted, codes.InvalidArgument, codes.NotFound} {
 			if err := []error{err1, err2, err3}[i]; status.Code(err) != want {

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
@@ -88,33 +87,6 @@ func (a *app) processes(ctx context.Context) (*grpc.ClientConn, []process, error
 		all = append(all, process{id: e.GetId()})
 	}
 	return conn, all, nil
-}
-
-// askEach asks some processes at once, each within the time of one question, and
-// returns the error of each. first is the connection of [app.processes].
-func (a *app) askEach(
-	ctx context.Context, first *grpc.ClientConn, all []process, ask func(ctx context.Context, i int, c adminv1.AdminServiceClient) error,
-) []error {
-	errs := make([]error, len(all))
-	var group errgroup.Group
-	group.SetLimit(atOnce)
-	for i, p := range all {
-		group.Go(func() error {
-			conn := first
-			if p.address != "" {
-				if conn, errs[i] = a.connect(ctx, p.address); errs[i] != nil {
-					return nil
-				}
-				defer conn.Close() //nolint:errcheck // done with it
-			}
-			ctx, cancel := a.question(ctx)
-			defer cancel()
-			errs[i] = ask(ctx, i, adminv1.NewAdminServiceClient(conn))
-			return nil
-		})
-	}
-	_ = group.Wait() // each has its own error
-	return errs
 }
 
 // completeNodes offers the ids of all processes that a router knows.

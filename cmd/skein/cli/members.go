@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	adminv1 "github.com/skein-mesh/skein/proto/gen/skein/admin/v1"
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
@@ -91,36 +92,58 @@ func (a *app) fleet(ctx context.Context) (*fleet, error) {
 			f.Presence = append(f.Presence, line)
 		}
 	}
-	f.gather(a.askAll(ctx, first, f.Routers))
+	f.gather(a.askAll(ctx, conn, first, f.Routers))
 	return f, nil
 }
 
-// askAll asks every router but the first, which has answered already.
-func (a *app) askAll(ctx context.Context, first *adminv1.MembersResponse, all []member) []*adminv1.MembersResponse {
+// askAll asks every router but the first, which has answered already over conn.
+func (a *app) askAll(ctx context.Context, conn *grpc.ClientConn, first *adminv1.MembersResponse, all []member) []*adminv1.MembersResponse {
 	answers := make([]*adminv1.MembersResponse, len(all))
-	var group errgroup.Group
-	for i := range all {
-		if all[i].ID == first.GetSelf() {
-			answers[i] = first
-			continue
+	routers := make([]process, len(all))
+	for i, m := range all {
+		if routers[i] = (process{id: m.ID, address: m.Address}); m.ID == first.GetSelf() {
+			routers[i].address = ""
 		}
+	}
+	errs := a.askEach(ctx, conn, routers, func(ctx context.Context, i int, c adminv1.AdminServiceClient) (err error) {
+		if answers[i] = first; routers[i].address != "" {
+			answers[i], err = c.Members(ctx, &adminv1.MembersRequest{})
+		}
+		return err
+	})
+	for i, err := range errs {
+		if err != nil {
+			all[i].Error = plain(err).Error()
+		}
+	}
+	return answers
+}
+
+// askEach asks some processes at once, each within the time of one question, and
+// returns the error of each. first is the connection of [app.processes].
+func (a *app) askEach(
+	ctx context.Context, first *grpc.ClientConn, all []process, ask func(ctx context.Context, i int, c adminv1.AdminServiceClient) error,
+) []error {
+	errs := make([]error, len(all))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, p := range all {
 		group.Go(func() error {
-			conn, err := a.connect(ctx, all[i].Address)
-			if err != nil {
-				all[i].Error = err.Error()
-				return nil
+			conn := first
+			if p.address != "" {
+				if conn, errs[i] = a.connect(ctx, p.address); errs[i] != nil {
+					return nil
+				}
+				defer conn.Close() //nolint:errcheck // done with it
 			}
-			defer conn.Close() //nolint:errcheck // done with it
-			question, cancel := a.question(ctx)
+			ctx, cancel := a.question(ctx)
 			defer cancel()
-			if answers[i], err = adminv1.NewAdminServiceClient(conn).Members(question, &adminv1.MembersRequest{}); err != nil {
-				all[i].Error = plain(err).Error()
-			}
+			errs[i] = ask(ctx, i, adminv1.NewAdminServiceClient(conn))
 			return nil
 		})
 	}
-	_ = group.Wait() // each keeps its own error
-	return answers
+	_ = group.Wait() // each has its own error
+	return errs
 }
 
 // gather puts the answers together, one for each router or nil.

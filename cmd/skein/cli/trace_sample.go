@@ -135,7 +135,7 @@ func (a *app) sampling(
 		if err == nil && told == nil {
 			err = errors.New("its version does not tell")
 		}
-		s.Nodes[i].take(told)
+		s.Nodes[i] = s.Nodes[i].with(told)
 		return err
 	})
 	for i, err := range errs {
@@ -181,7 +181,8 @@ type topicSampling struct {
 	Until  *time.Time `json:"until,omitempty"` // when what is configured counts again
 }
 
-func (n *nodeSampling) take(told *meshv1.Sampling) {
+// with adds what the node says, which is nil for nothing.
+func (n nodeSampling) with(told *meshv1.Sampling) nodeSampling {
 	n.Exported, n.Ratio = told.GetExported(), told.GetRatio()
 	for _, t := range told.GetTopics() {
 		topics := topicSampling{Topics: t.GetTopics(), Ratio: t.GetRatio()}
@@ -191,6 +192,7 @@ func (n *nodeSampling) take(told *meshv1.Sampling) {
 		}
 		n.Topics = append(n.Topics, topics)
 	}
+	return n
 }
 
 func (s sampling) print(w io.Writer) {

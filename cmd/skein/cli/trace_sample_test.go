@@ -99,7 +99,7 @@ func TestTraceSample(t *testing.T) {
 	}
 	for _, who := range []string{"r1 of r1", "r2 of r2", "e1 of r1", "e2 of r1"} {
 		node, _, _ := strings.Cut(who, " ")
-		want := &adminv1.SetSamplingRequest{Node: node, Topics: "room:1", Ratio: proto.Float64(0.5), ForMs: 60_000}
+		want := &adminv1.SetSamplingRequest{Node: node, Topics: "room:1", Ratio: new(0.5), ForMs: 60_000}
 		if !proto.Equal(all.asked[who], want) {
 			t.Errorf("%s was asked %v", who, all.asked[who])
 		}
