@@ -108,7 +108,8 @@ func (f *fleet) sample(t *testing.T, command, topic string, own int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	skein := exec.CommandContext(ctx, process.Built(t, "skein"), "trace", command, topic, "--router", f.routers[0].serves, "-o", "json")
+	skein := exec.CommandContext(ctx, process.Built(t, "skein"), "trace", command, topic,
+		"--router", f.routers[0].serves, "--timeout", "20s", "-o", "json")
 	out, err := skein.Output()
 	if err != nil {
 		t.Fatalf("skein trace %s: %v\n%s", command, err, out)
