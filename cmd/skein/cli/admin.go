@@ -30,26 +30,17 @@ func (a *app) withAdmin(ctx context.Context, ask func(context.Context, adminv1.A
 // nodeConn returns a connection to who answers for a node: itself, or a router if
 // it is an edge, as what no member is called is taken for one.
 func (a *app) nodeConn(ctx context.Context, node string) (*grpc.ClientConn, error) {
-	conn, err := a.router(ctx)
+	conn, all, err := a.processes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	question, cancel := a.question(ctx)
-	defer cancel()
-	resp, err := adminv1.NewAdminServiceClient(conn).Members(question, &adminv1.MembersRequest{})
-	if err != nil {
-		_ = conn.Close() // it is the error that counts
-		return nil, fmt.Errorf("ask %s for its members: %w", conn.Target(), plain(err))
-	}
-	members := resp.GetView().GetMembers()
-	i := slices.IndexFunc(members, func(m *meshv1.Member) bool { return m.GetId() == node })
-	if i < 0 || node == resp.GetSelf() {
+	i := slices.IndexFunc(all, func(p process) bool { return p.id == node })
+	if i < 0 || all[i].address == "" {
 		return conn, nil
 	}
 	_ = conn.Close() // only members were asked of it
-	conn, err = a.connect(ctx, members[i].GetAddress())
-	if err != nil {
-		return nil, fmt.Errorf("cannot reach %s at %s: %w", node, members[i].GetAddress(), err)
+	if conn, err = a.connect(ctx, all[i].address); err != nil {
+		return nil, fmt.Errorf("cannot reach %s at %s: %w", node, all[i].address, err)
 	}
 	return conn, nil
 }
