@@ -139,7 +139,7 @@ func (l *link) attach(ctx context.Context) (attached bool, err error) {
 	defer over()
 	r := &receiver{link: l, port: p}
 	err = pump.Stream[item, meshv1.AttachRequest, meshv1.AttachResponse]{
-		First:  &meshv1.AttachRequest{Hello: l.uplink.hello()},
+		First:  &meshv1.AttachRequest{Hello: l.uplink.hello(p.seed)},
 		Queue:  p.out,
 		Size:   func(it item) int { return it.size },
 		Pack:   p.pack,

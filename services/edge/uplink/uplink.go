@@ -189,6 +189,6 @@ func (u *Uplink) apply(fx *effects, local Local) {
 	fx.answered, fx.confirmed, fx.lost = fx.answered[:0], fx.confirmed[:0], nil
 }
 
-func (u *Uplink) hello() *meshv1.Hello {
-	return &meshv1.Hello{Id: u.cfg.ID, Incarnation: u.cfg.Incarnation, Version: u.cfg.Version}
+func (u *Uplink) hello(bootstrap bool) *meshv1.Hello {
+	return &meshv1.Hello{Id: u.cfg.ID, Incarnation: u.cfg.Incarnation, Version: u.cfg.Version, Bootstrap: bootstrap}
 }

@@ -7,8 +7,14 @@ import (
 	meshv1 "github.com/skein-mesh/skein/proto/gen/skein/mesh/v1"
 )
 
-// ErrEarlierLife refuses an edge whose later life is attached already.
-var ErrEarlierLife = errors.New("a later incarnation of this edge is attached")
+// Errors of [Exchange.Attach].
+var (
+	// ErrEarlierLife refuses an edge whose later life is attached already.
+	ErrEarlierLife = errors.New("a later incarnation of this edge is attached")
+	// ErrAttached refuses the bootstrap stream of an edge that has another: the edge
+	// would drop the newer one, and miss messages until the older is back.
+	ErrAttached = errors.New("this edge is attached by a stream that is not for bootstrap")
+)
 
 // Edge is one attached edge. Its fields are guarded by the exchange's mu.
 type Edge struct {
@@ -26,8 +32,11 @@ func (x *Exchange) Attach(hello *meshv1.Hello, port Port) (e *Edge, replaced Por
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if old := x.edges[hello.GetId()]; old != nil {
-		if old.hello.GetIncarnation() > hello.GetIncarnation() {
+		switch has, is := old.hello.GetIncarnation(), hello.GetIncarnation(); {
+		case has > is:
 			return nil, nil, ErrEarlierLife
+		case has == is && hello.GetBootstrap() && !old.hello.GetBootstrap():
+			return nil, nil, ErrAttached
 		}
 		replaced = old.port
 		x.detach(old)

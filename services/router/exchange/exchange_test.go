@@ -269,6 +269,39 @@ func TestLaterLifeOfAnEdge(t *testing.T) {
 	}
 }
 
+func TestBootstrapStreamReplacesNoOther(t *testing.T) {
+	hello := func(incarnation uint64, bootstrap bool) *meshv1.Hello {
+		return &meshv1.Hello{Id: "a", Incarnation: incarnation, Bootstrap: bootstrap}
+	}
+	for name, c := range map[string]struct {
+		earlier, later *meshv1.Hello
+		replaces       bool
+	}{
+		"bootstrap after a stream":                     {hello(1, false), hello(1, true), false},
+		"bootstrap after bootstrap":                    {hello(1, true), hello(1, true), true},
+		"a stream after bootstrap":                     {hello(1, true), hello(1, false), true},
+		"bootstrap of a later life":                    {hello(1, false), hello(2, true), true},
+		"a stream after one that was left half open":   {hello(1, false), hello(1, false), true},
+		"bootstrap of an earlier life after bootstrap": {hello(2, true), hello(1, true), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			earlier, later := &tap{}, &tap{}
+			if _, _, err := b.Attach(c.earlier, earlier); err != nil {
+				t.Fatal(err)
+			}
+			_, replaced, err := b.Attach(c.later, later)
+			if (replaced == earlier) != c.replaces || (err == nil) != c.replaces {
+				t.Errorf("replaced %v, %v", replaced, err)
+			}
+			b.publish("room:1")
+			if got, missed := len(later.got), len(earlier.got); c.replaces != (got == 1) || c.replaces != (missed == 0) {
+				t.Errorf("the later stream got %d messages, the earlier %d", got, missed)
+			}
+		})
+	}
+}
+
 func TestSuspectIsShownAsJoining(t *testing.T) {
 	b := newBench(t, member("other", ready))
 	link := &wire{}

@@ -82,7 +82,10 @@ type Hello struct {
 	// Incarnation of the sender: a stream of a later life replaces an earlier one.
 	Incarnation uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Version of the sender's software.
-	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Bootstrap says that an edge looks for any router: such a stream does not
+	// replace another of the same life, which carries topics already.
+	Bootstrap     bool `protobuf:"varint,4,opt,name=bootstrap,proto3" json:"bootstrap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -136,6 +139,13 @@ func (x *Hello) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *Hello) GetBootstrap() bool {
+	if x != nil {
+		return x.Bootstrap
+	}
+	return false
 }
 
 // AttachRequest is a batch of what an edge says. Fields are handled in the
@@ -1641,11 +1651,12 @@ var File_skein_mesh_v1_mesh_proto protoreflect.FileDescriptor
 
 const file_skein_mesh_v1_mesh_proto_rawDesc = "" +
 	"\n" +
-	"\x18skein/mesh/v1/mesh.proto\x12\rskein.mesh.v1\x1a\x1dskein/mesh/v1/broadcast.proto\x1a\x1bskein/mesh/v1/inspect.proto\x1a\x18skein/mesh/v1/view.proto\"S\n" +
+	"\x18skein/mesh/v1/mesh.proto\x12\rskein.mesh.v1\x1a\x1dskein/mesh/v1/broadcast.proto\x1a\x1bskein/mesh/v1/inspect.proto\x1a\x18skein/mesh/v1/view.proto\"q\n" +
 	"\x05Hello\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\"\x87\x02\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1c\n" +
+	"\tbootstrap\x18\x04 \x01(\bR\tbootstrap\"\x87\x02\n" +
 	"\rAttachRequest\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.skein.mesh.v1.HelloR\x05hello\x123\n" +
 	"\binterest\x18\x02 \x03(\v2\x17.skein.mesh.v1.InterestR\binterest\x124\n" +
