@@ -3,144 +3,122 @@
 package deploy
 
 import (
-	"bytes"
 	"maps"
-	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/skein-mesh/skein/pkg/conf"
-	"github.com/skein-mesh/skein/services/edge"
-	"github.com/skein-mesh/skein/services/presence"
-	"github.com/skein-mesh/skein/services/router"
 )
 
-const root = "../.."
+// TestKubernetes builds each fleet and checks it without a cluster.
+func TestKubernetes(t *testing.T) {
+	for name, components := range fleets() {
+		t.Run(name, func(t *testing.T) {
+			f := build(t, components)
+			f.hasEachServiceOnce(t)
+			f.selectorsFindPods(t)
+			f.probesAskPorts(t)
+			f.podsMayDoLittle(t)
+			f.settingsAreTaken(t)
+			f.filesAreMounted(t)
+			f.secretsAreMade(t)
+			f.rolesAllowWhatIsAsked(t)
+			f.membersAreFound(t)
+			f.policiesLetTheFleetTalk(t)
+		})
+	}
+}
 
-// objects builds the base and decodes it with the API's own types; a field that
-// they do not have is an error.
-func objects(t *testing.T) []runtime.Object {
+func (f *fleet) hasEachServiceOnce(t *testing.T) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "tool", "-modfile=.ci/tools/kube.mod", "kustomize", "build", "deploy/kubernetes")
-	var stdout, stderr bytes.Buffer
-	cmd.Dir, cmd.Stdout, cmd.Stderr = root, &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, stderr.String())
-	}
-	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
-	var all []runtime.Object
-	for text := range strings.SplitSeq(stdout.String(), "\n---\n") {
-		o, _, err := decoder.Decode([]byte(text), nil, nil)
-		if err != nil {
-			t.Fatalf("%v in\n%s", err, text)
-		}
-		all = append(all, o)
-	}
-	return all
-}
-
-// of picks the objects of a kind, by name.
-func of[T metav1.Object](all []runtime.Object) map[string]T {
-	found := map[string]T{}
-	for _, o := range all {
-		if typed, ok := o.(T); ok {
-			found[typed.GetName()] = typed
-		}
-	}
-	return found
-}
-
-func TestKubernetesHasEachServiceOnce(t *testing.T) {
-	all := objects(t)
-	want := []string{"skein-edge", "skein-presence", "skein-router"}
+	want := slices.Sorted(maps.Keys(programs()))
 	for kind, got := range map[string][]string{
-		"deployments": slices.Sorted(maps.Keys(of[*appsv1.Deployment](all))),
-		"budgets":     slices.Sorted(maps.Keys(of[*policyv1.PodDisruptionBudget](all))),
-		"policies":    slices.Sorted(maps.Keys(of[*networkingv1.NetworkPolicy](all))),
+		"deployments": slices.Sorted(maps.Keys(f.deployments)),
+		"budgets":     slices.Sorted(maps.Keys(of[*policyv1.PodDisruptionBudget](f.objects))),
+		"policies":    slices.Sorted(maps.Keys(f.policies)),
+		"accounts":    slices.Sorted(maps.Keys(of[*corev1.ServiceAccount](f.objects))),
 	} {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", kind, got, want)
 		}
 	}
-	for name, b := range of[*rbacv1.RoleBinding](all) {
-		if of[*rbacv1.Role](all)[b.RoleRef.Name] == nil {
-			t.Errorf("%s binds no role that there is", name)
-		}
-	}
 }
 
-func TestKubernetesSelectorsFindPods(t *testing.T) {
-	all := objects(t)
+func (f *fleet) selectorsFindPods(t *testing.T) {
+	t.Helper()
 	selectors := map[string]*metav1.LabelSelector{}
-	for name, s := range of[*corev1.Service](all) {
+	for name, s := range of[*corev1.Service](f.objects) {
 		selectors["service "+name] = &metav1.LabelSelector{MatchLabels: s.Spec.Selector}
 	}
-	for name, b := range of[*policyv1.PodDisruptionBudget](all) {
+	for name, b := range of[*policyv1.PodDisruptionBudget](f.objects) {
 		selectors["budget "+name] = b.Spec.Selector
 	}
-	for name, p := range of[*networkingv1.NetworkPolicy](all) {
+	for name, p := range f.policies {
 		selectors["policy "+name] = &p.Spec.PodSelector
 	}
-	for name, d := range of[*appsv1.Deployment](all) {
+	for name, d := range f.deployments {
 		selectors["deployment "+name] = d.Spec.Selector
 	}
-	for of1, s := range selectors {
+	for what, s := range selectors {
 		selector, err := metav1.LabelSelectorAsSelector(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var pods []string
-		for name, d := range of[*appsv1.Deployment](all) {
-			if selector.Matches(labels.Set(d.Spec.Template.Labels)) {
-				pods = append(pods, name)
-			}
-		}
-		if _, name, _ := strings.Cut(of1, " "); len(pods) != 1 || !strings.HasPrefix(name, pods[0]) {
-			t.Errorf("%s selects %q", of1, pods)
+		pods := f.selected(selector)
+		if _, name, _ := strings.Cut(what, " "); len(pods) != 1 || !strings.HasPrefix(name, pods[0]) {
+			t.Errorf("%s selects %q", what, pods)
 		}
 	}
 }
 
-func TestKubernetesPortsAreOpen(t *testing.T) {
-	all := objects(t)
-	for name, d := range of[*appsv1.Deployment](all) {
-		c := d.Spec.Template.Spec.Containers[0]
-		var ports []string
-		for _, p := range c.Ports {
-			ports = append(ports, p.Name)
+// selected returns the deployments whose pods selector selects, in order.
+func (f *fleet) selected(selector labels.Selector) []string {
+	var names []string
+	for name, d := range f.deployments {
+		if selector.Matches(labels.Set(d.Spec.Template.Labels)) {
+			names = append(names, name)
 		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (f *fleet) probesAskPorts(t *testing.T) {
+	t.Helper()
+	for name, d := range f.deployments {
+		c := d.Spec.Template.Spec.Containers[0]
 		for _, probe := range []*corev1.Probe{c.StartupProbe, c.ReadinessProbe, c.LivenessProbe} {
-			if probe == nil || probe.HTTPGet == nil || !slices.Contains(ports, probe.HTTPGet.Port.StrVal) {
+			if probe == nil || probe.HTTPGet == nil || portOf(d, probe.HTTPGet.Port.StrVal) == 0 {
 				t.Errorf("%s: a probe asks no port that there is: %+v", name, probe)
 			}
 		}
 		if stop := c.Lifecycle; name == "skein-edge" && (stop == nil || stop.PreStop.HTTPGet.Path != "/drain") {
 			t.Errorf("%s does not drain before it is stopped", name)
 		}
-		for _, rule := range of[*networkingv1.NetworkPolicy](all)[name].Spec.Ingress {
-			for _, p := range rule.Ports {
-				if !slices.Contains(ports, p.Port.StrVal) {
-					t.Errorf("%s: the policy opens port %s, which there is not", name, p.Port)
-				}
-			}
-		}
 	}
 }
 
-func TestKubernetesPodsMayDoLittle(t *testing.T) {
-	for name, d := range of[*appsv1.Deployment](objects(t)) {
+// portOf is the number of a port that pods name; 0 for none.
+func portOf(d *appsv1.Deployment, name string) int32 {
+	for _, p := range d.Spec.Template.Spec.Containers[0].Ports {
+		if p.Name == name {
+			return p.ContainerPort
+		}
+	}
+	return 0
+}
+
+func (f *fleet) podsMayDoLittle(t *testing.T) {
+	t.Helper()
+	for name, d := range f.deployments {
 		pod := d.Spec.Template.Spec
 		c := pod.Containers[0].SecurityContext
 		switch {
@@ -148,38 +126,109 @@ func TestKubernetesPodsMayDoLittle(t *testing.T) {
 			!slices.Equal(c.Capabilities.Drop, []corev1.Capability{"ALL"}),
 			pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault:
 			t.Errorf("%s: %+v %+v", name, pod.SecurityContext, c)
-		case *pod.AutomountServiceAccountToken != (name == "skein-presence"):
-			t.Errorf("%s: only presence talks to the API", name)
+		case *pod.AutomountServiceAccountToken != (len(f.asked(name)) > 0):
+			t.Errorf("%s: has a token: %t, and asks the API to %q", name, *pod.AutomountServiceAccountToken, f.asked(name))
 		case pod.Containers[0].Resources.Limits.Memory().IsZero():
 			t.Errorf("%s: there is no limit of memory", name)
 		}
 	}
 }
 
-// TestKubernetesSettingsAreTaken reads each pod's environment as its program does.
-func TestKubernetesSettingsAreTaken(t *testing.T) {
-	all := objects(t)
-	edges, routers, presences := edge.Default(), router.Default(), presence.Default()
-	for name, cfg := range map[string]conf.Config{"skein-edge": &edges, "skein-router": &routers, "skein-presence": &presences} {
-		env := map[string]string{"POD_IP": "10.0.0.9"}
-		for _, m := range of[*corev1.ConfigMap](all) {
-			maps.Copy(env, m.Data)
-		}
-		for _, e := range of[*appsv1.Deployment](all)[name].Spec.Template.Spec.Containers[0].Env {
-			switch {
-			case e.Name == "SKEIN_GOSSIP_KEYS":
-				env[e.Name] = "c2tlaW4tZXhhbXBsZS1rZXktbm90LXNlY3JldC0wMDE="
-			case e.Name == "SKEIN_ID":
-				env[e.Name] = name + "-7d9f-abcde"
-			case e.ValueFrom == nil:
-				env[e.Name] = strings.ReplaceAll(e.Value, "$(POD_IP)", env["POD_IP"])
+// settingsAreTaken reads each pod's environment as its program does.
+func (f *fleet) settingsAreTaken(t *testing.T) {
+	t.Helper()
+	known := map[string]bool{"POD_IP": true}
+	for name, cfg := range programs() {
+		env := f.environment(name)
+		for variable := range env {
+			option := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, "SKEIN_"), "_", "-"))
+			if !known[variable] && conf.Flags(cfg).Lookup(option) == nil {
+				t.Errorf("%s: there is no setting %s", name, variable)
 			}
 		}
 		if err := conf.Load(cfg, conf.Source{Name: name, Getenv: func(key string) string { return env[key] }}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		if insecure := env["SKEIN_INSECURE"] == "true"; insecure != f.has["insecure"] {
+			t.Errorf("%s: insecure is %t", name, insecure)
+		}
+		host, _, _ := strings.Cut(env["SKEIN_GRPC_ADVERTISE"], ":")
+		if name != "skein-edge" && host != podIP {
+			t.Errorf("%s: others reach it at %q", name, env["SKEIN_GRPC_ADVERTISE"])
+		}
 	}
-	if edges.Listen != ":4000" || routers.GRPCAdvertise != "10.0.0.9:5000" || len(presences.Join) != 2 {
-		t.Errorf("%s %s %q", edges.Listen, routers.GRPCAdvertise, presences.Join)
+}
+
+// filesAreMounted compares the files that settings name with those that pods have.
+func (f *fleet) filesAreMounted(t *testing.T) {
+	t.Helper()
+	for name, d := range f.deployments {
+		pod := d.Spec.Template.Spec
+		folders := map[string]string{}
+		for _, m := range pod.Containers[0].VolumeMounts {
+			if m.SubPath != "" || !m.ReadOnly {
+				t.Errorf("%s: %s must be read-only, and the whole of it, or it is never renewed", name, m.MountPath)
+			}
+			folders[m.Name] = m.MountPath
+		}
+		var mounted, named []string
+		for _, v := range pod.Volumes {
+			if v.Secret == nil || folders[v.Name] == "" {
+				t.Fatalf("%s: volume %s is not a Secret that is mounted", name, v.Name)
+			}
+			if *v.Secret.DefaultMode != 0o440 || *pod.SecurityContext.FSGroup != *pod.SecurityContext.RunAsGroup {
+				t.Errorf("%s: cannot read %s, or others can", name, v.Name)
+			}
+			for _, item := range v.Secret.Items {
+				mounted = append(mounted, path.Join(folders[v.Name], item.Path))
+			}
+		}
+		for _, value := range f.environment(name) {
+			if strings.HasPrefix(value, "/") {
+				named = append(named, value)
+			}
+		}
+		slices.Sort(mounted)
+		slices.Sort(named)
+		if !slices.Equal(mounted, named) || (len(mounted) == 0) != f.has["insecure"] {
+			t.Errorf("%s: settings name %q, and there are %q", name, named, mounted)
+		}
 	}
+}
+
+// secretsAreMade finds out whether somebody makes the Secrets that pods need.
+func (f *fleet) secretsAreMade(t *testing.T) {
+	t.Helper()
+	made := map[string]bool{"skein-gossip": true}
+	for _, c := range f.certificates {
+		made[c.Spec.SecretName] = true
+	}
+	for name := range f.secrets() {
+		if f.has["cert-manager"] && !made[name] {
+			t.Errorf("no certificate makes Secret %s", name)
+		}
+	}
+}
+
+// secrets are the keys of each Secret that pods need, in order.
+func (f *fleet) secrets() map[string][]string {
+	keys := map[string][]string{}
+	for _, d := range f.deployments {
+		for _, v := range d.Spec.Template.Spec.Volumes {
+			for _, item := range v.Secret.Items {
+				keys[v.Secret.SecretName] = append(keys[v.Secret.SecretName], item.Key)
+			}
+		}
+		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
+			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+				r := e.ValueFrom.SecretKeyRef
+				keys[r.Name] = append(keys[r.Name], r.Key)
+			}
+		}
+	}
+	for name := range keys {
+		slices.Sort(keys[name])
+		keys[name] = slices.Compact(keys[name])
+	}
+	return keys
 }
