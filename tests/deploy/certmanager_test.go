@@ -18,7 +18,9 @@ import (
 const certManager = "cert-manager.io/v1"
 
 // certificate is what is used of cert-manager's Certificate.
-type certificate struct { //nolint:tagliatelle // cert-manager's names
+//
+//nolint:tagliatelle // cert-manager's names
+type certificate struct {
 	metav1.TypeMeta `json:",inline"`
 	Metadata        metav1.ObjectMeta `json:"metadata"`
 	Spec            struct {
@@ -43,7 +45,9 @@ type certificate struct { //nolint:tagliatelle // cert-manager's names
 }
 
 // issuer is what is used of cert-manager's Issuer.
-type issuer struct { //nolint:tagliatelle // cert-manager's names
+//
+//nolint:tagliatelle // cert-manager's names
+type issuer struct {
 	metav1.TypeMeta `json:",inline"`
 	Metadata        metav1.ObjectMeta `json:"metadata"`
 	Spec            struct {
