@@ -44,19 +44,80 @@ func TestReleaseIsReproducible(t *testing.T) {
 			t.Errorf("%s has another sum", name)
 		}
 	}
-	unpacked(t, first)
+	installed(t, first)
 }
 
-// unpacked looks into the Debian package as it is when installed.
-func unpacked(t *testing.T, dist string) {
+// installed takes the Debian package of a release through its life, in a system
+// of its own that has nothing else.
+func installed(t *testing.T, dist string) {
 	t.Helper()
 	debs, err := filepath.Glob(filepath.Join(dist, "*.deb"))
 	if err != nil || len(debs) != 1 {
 		t.Fatalf("%q, %v", debs, err)
 	}
-	into := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "dpkg-deb", "--extract", debs[0], into).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	system := newSystem(t)
+	system.dpkg("--install", debs[0])
+	complete(t, system.dir)
+	settings, state := system.path("etc/skein/router.env"), system.path("var/lib/private/skein-router")
+	if err := os.WriteFile(settings, []byte("SKEIN_GRPC=127.0.0.1:5005\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	system.dpkg("--install", debs[0]) // as an upgrade
+	system.dpkg("--remove", "skein")
+	if text := read(t, settings); !strings.Contains(text, "5005") || gone(state) {
+		t.Errorf("settings or state were lost: %q", text)
+	}
+	system.dpkg("--purge", "skein")
+	if !gone(settings) || !gone(state) || !gone(system.path("usr/bin/skein")) {
+		t.Error("a purge leaves something behind")
+	}
+}
+
+// system is a folder that dpkg takes for the root of a system.
+type system struct {
+	t   *testing.T
+	dir string
+}
+
+func newSystem(t *testing.T) system {
+	t.Helper()
+	s := system{t, t.TempDir()}
+	for _, folder := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "etc"} {
+		if err := os.MkdirAll(s.path(folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(s.path("var/lib/dpkg/status"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s system) path(name string) string { return filepath.Join(s.dir, name) }
+
+// dpkg runs it, and the package's scripts with $DPKG_ROOT: there is no shell in
+// the system to run them with.
+func (s system) dpkg(args ...string) {
+	s.t.Helper()
+	args = append([]string{"--root=" + s.dir, "--log=/dev/null", "--force-script-chrootless,not-root,architecture,confold,unsafe-io"}, args...)
+	if out, err := exec.CommandContext(s.t.Context(), "dpkg", args...).CombinedOutput(); err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func gone(path string) bool {
+	_, err := os.Stat(path)
+	return os.IsNotExist(err)
+}
+
+// complete looks at what was installed into a folder.
+func complete(t *testing.T, into string) {
+	t.Helper()
+	if groups := read(t, filepath.Join(into, "etc/group")); !strings.Contains(groups, "skein:") {
+		t.Errorf("there is no group to read certificates: %q", groups)
 	}
 	for _, program := range []string{"skein", "skein-edge", "skein-router", "skein-presence"} {
 		f, err := elf.Open(filepath.Join(into, "usr/bin", program))
@@ -69,7 +130,7 @@ func unpacked(t *testing.T, dist string) {
 		_ = f.Close() // only read
 	}
 	for _, service := range services {
-		unit := read(t, filepath.Join(into, "lib/systemd/system/skein-"+service+".service"))
+		unit := read(t, filepath.Join(into, "usr/lib/systemd/system/skein-"+service+".service"))
 		if program := "/usr/bin/skein-" + service; !strings.Contains(unit, "ExecStart="+program+"\n") {
 			t.Errorf("the unit of %s does not start %s", service, program)
 		}
