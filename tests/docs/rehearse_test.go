@@ -22,7 +22,7 @@ var standIns = map[string][]string{
 	"sudo":      {"sudo"},
 	"sysctl":    {"sysctl"},
 	"systemctl": {"systemctl"},
-	"paths":     {"apt", "editor", "go", "haproxy", "kubectl", "nginx", "node", "openssl"},
+	"paths":     {"apt", "editor", "go", "haproxy", "install", "kubectl", "nginx", "node", "openssl"},
 }
 
 // rehearse runs a block with stand-ins instead of programs, in the folder where
