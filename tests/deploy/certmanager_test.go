@@ -3,13 +3,12 @@
 package deploy
 
 import (
-	"bytes"
-	"encoding/json"
 	"slices"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
@@ -64,18 +63,22 @@ type named interface{ name() string }
 func (c certificate) name() string { return c.Metadata.Name }
 func (i issuer) name() string      { return i.Metadata.Name }
 
-// add decodes an object; a field that its type does not have is an error.
+// add decodes an object strictly.
 func add[T named](to map[string]T, text string) error {
-	document, err := yaml.ToJSON([]byte(text))
-	if err != nil {
-		return err
-	}
-	decoder := json.NewDecoder(bytes.NewReader(document))
-	decoder.DisallowUnknownFields()
 	var o T
-	err = decoder.Decode(&o)
+	err := strict(text, &o)
 	to[o.name()] = o
 	return err
+}
+
+// strict decodes YAML or JSON as Kubernetes does; a field that the type does not
+// have, in that case, is an error.
+func strict[T any](text string, into *T) error {
+	var document map[string]any
+	if err := yaml.Unmarshal([]byte(text), &document); err != nil {
+		return err
+	}
+	return runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(document, into, true)
 }
 
 // TestCertificatesAreForTheFleet looks at what cert-manager is asked for.

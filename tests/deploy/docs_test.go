@@ -4,7 +4,6 @@ package deploy
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"maps"
 	"net"
@@ -120,10 +119,8 @@ func TestKubernetesDocsOverlay(t *testing.T) {
 // operator returns the environment of the pod that the command skein runs in.
 func operator(t *testing.T, cluster string) map[string]string {
 	t.Helper()
-	decoder := json.NewDecoder(strings.NewReader(read(t, filepath.Join(cluster, "pod.json"))))
-	decoder.DisallowUnknownFields()
 	var pod corev1.Pod
-	if err := decoder.Decode(&pod); err != nil {
+	if err := strict(read(t, filepath.Join(cluster, "pod.json")), &pod); err != nil {
 		t.Fatal(err)
 	}
 	c := pod.Spec.Containers[0]
