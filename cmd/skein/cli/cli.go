@@ -18,6 +18,7 @@ import (
 
 	"github.com/skein-mesh/skein/pkg/conf"
 	"github.com/skein-mesh/skein/pkg/tlsfiles"
+	"github.com/skein-mesh/skein/pkg/version"
 )
 
 // Exit codes of the program.
@@ -112,6 +113,7 @@ func (c *common) json() bool { return c.Output == "json" }
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:                        "skein",
+		Version:                    version.Version, // makes the flag --version
 		Short:                      "Run, watch and load a Skein fleet",
 		Long:                       "skein runs, watches and loads a fleet of edges, routers and presence instances.",
 		SilenceErrors:              true,
@@ -120,6 +122,7 @@ func newRoot(a *app) *cobra.Command {
 		Args:                       unknownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n") // as the other programs have it
 	flags := conf.Flags(a.common)
 	flags.Lookup("output").Shorthand = "o"
 	flags.VisitAll(func(f *pflag.Flag) {

@@ -224,6 +224,7 @@ func TestHelpVersionAndCompletion(t *testing.T) {
 		{"Available Commands:", []string{"rollout"}},
 		{"--interval duration", []string{"top", "--help"}},
 		{"skein dev (go", []string{"version"}},
+		{"skein dev\n", []string{"--version"}},
 		{`"version": "dev"`, []string{"version", "-o", "json"}},
 		{"bash completion", []string{"completion", "bash"}},
 		{"presence", []string{"__complete", "config", "show", ""}},
