@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,25 +14,36 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/skein-mesh/skein/cmd/skein/bench/pair"
 	"github.com/skein-mesh/skein/pkg/rpc"
 	"github.com/skein-mesh/skein/pkg/telemetry"
 	routerv1 "github.com/skein-mesh/skein/proto/gen/skein/router/v1"
 )
 
-// TestMain lets the test program be the floor server, as skein is.
+// TestMain lets the test program be its own child, as skein is.
 func TestMain(m *testing.M) {
-	if command := FloorCommand(0); len(os.Args) == 5 && strings.Join(os.Args[1:4], " ") == strings.Join(command[:3], " ") {
+	switch begins := func(command []string) bool {
+		return len(os.Args) == len(command)+1 && slices.Equal(os.Args[1:len(command)], command[:len(command)-1])
+	}; {
+	case begins(FloorCommand(0)):
 		coalesce, err := time.ParseDuration(os.Args[4])
 		if err == nil {
 			err = Floor(int(os.Stdin.Fd()), os.Stdout, coalesce)
 		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		ended(err)
+	case begins(PairCommand("")):
+		ended(pair.Serve(context.Background(), os.Stdin, os.Stdout, os.Stderr, os.Args[4]))
 	}
 	os.Exit(m.Run())
+}
+
+// ended ends a child.
+func ended(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // target runs a floor server of its own as the fleet.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -20,7 +21,8 @@ type fanout struct {
 	byTopic    [][]*publisher // publishers of each topic
 	publishers []*publisher   // all of them; topics take turns
 
-	got        int // each message once
+	got        int          // each message once
+	soFar      atomic.Int64 // the same as of the latest poll, for other goroutines
 	duplicates int
 	disordered int
 	foreign    int
@@ -153,13 +155,28 @@ func FanOut(ctx context.Context, o FanoutOptions, router func(context.Context) (
 }
 
 func fanOut(ctx context.Context, o FanoutOptions, router func(context.Context) (*grpc.ClientConn, error)) (*Result, error) {
-	subscribers := len(o.Edge)
-	o.Edge = append(slices.Clone(o.Edge), o.PublishEdge...)
-	r, err := newRun(ctx, o.Common, o.Topics*o.Sockets)
+	r, result, err := subscribe(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	defer r.loop.close()
+	return result, r.publish(ctx, o, result, router)
+}
+
+// subscribe begins a run: it opens the sockets and joins their topics. The caller
+// closes the loop.
+func subscribe(ctx context.Context, o FanoutOptions) (_ *run, _ *Result, err error) {
+	subscribers := len(o.Edge)
+	o.Edge = append(slices.Clone(o.Edge), o.PublishEdge...)
+	r, err := newRun(ctx, o.Common, o.Topics*o.Sockets)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			r.loop.close()
+		}
+	}()
 	r.fanout = newFanout(o)
 	r.topicOf = func(c *conn, _ int) int { return c.topic }
 	err = r.dial(ctx, o.Topics*o.Sockets, func(i int) (*conn, int) {
@@ -175,17 +192,14 @@ func fanOut(ctx context.Context, o FanoutOptions, router func(context.Context) (
 		}
 		return c, edge
 	})
-	if err := errors.Join(err, r.joinAllIf(ctx, err == nil)); err != nil {
-		return nil, err
+	if err = errors.Join(err, r.joinAllIf(ctx, err == nil)); err != nil {
+		return nil, nil, err
 	}
 	if r.first != nil {
-		return nil, r.first
+		return nil, nil, r.first
 	}
 	result := &Result{Operation: "delivery", Connect: r.connect.result(time.Now()), Join: r.join.result(time.Now())}
-	if err := r.wait(ctx, o.Settle); err != nil {
-		return nil, err
-	}
-	return result, r.publish(ctx, o, result, router)
+	return r, result, r.wait(ctx, o.Settle)
 }
 
 func (r *run) joinAllIf(ctx context.Context, connected bool) error {
@@ -212,8 +226,16 @@ func (r *run) publish(ctx context.Context, o FanoutOptions, result *Result, rout
 		return err
 	}
 	began, done := time.Now(), make(chan time.Time, 1)
+	publishing, stop := context.WithCancel(ctx)
+	defer stop()
+	if r.alongside != nil {
+		background.Go(func() {
+			r.alongside(publishing)
+			stop()
+		})
+	}
 	background.Go(func() {
-		p.run(ctx, o.Duration)
+		p.run(publishing, o.Duration)
 		done <- time.Now()
 	})
 	ended, err := r.settle(ctx, o, done)
@@ -238,6 +260,7 @@ func (r *run) settle(ctx context.Context, o FanoutOptions, done <-chan time.Time
 		if err := r.loop.poll(5 * time.Millisecond); err != nil {
 			return ended, err
 		}
+		r.fanout.soFar.Store(int64(r.fanout.got))
 		if ctx.Err() != nil {
 			return ended, ctx.Err()
 		}

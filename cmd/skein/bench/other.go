@@ -26,3 +26,6 @@ func People(context.Context, PeopleOptions, func()) (*Report, error) { return ni
 
 // Floor is for Linux only.
 func Floor(int, io.Writer, time.Duration) error { return errLinux }
+
+// Telemetry is for Linux only.
+func Telemetry(context.Context, TelemetryOptions) (*Report, error) { return nil, errLinux }

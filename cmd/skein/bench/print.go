@@ -40,6 +40,7 @@ func (r *Result) print(w io.Writer) {
 		line("acknowledged", "%s", f.Acknowledged)
 	}
 	r.People.print(line)
+	r.Telemetry.print(line)
 	line("sockets", "%d open, %d closed by the server", r.Sockets, r.Closed)
 	for _, p := range append(r.Processes, r.Client) {
 		if p.Ended {

@@ -31,6 +31,7 @@ type Result struct {
 	Join      *Phase    `json:"join,omitempty"`
 	Fanout    *Fanout   `json:"fanout,omitempty"`
 	People    *Crowd    `json:"people,omitempty"`
+	Telemetry *Overhead `json:"telemetry,omitempty"`
 	Closed    int       `json:"closed"` // sockets that the server ended
 	Problem   string    `json:"problem,omitempty"`
 	Operation string    `json:"operation"` // what CPU is divided by

@@ -24,8 +24,11 @@ type run struct {
 	params  func(c *conn) string // of a join, as JSON
 	fanout  *fanout              // nil if nothing is published
 	crowd   *crowd               // nil if nobody is listed
-	lost    int                  // sockets that the server ended
-	first   error                // why the first of them ended
+	// alongside runs while messages are published, which end with it; nil for
+	// nothing.
+	alongside func(context.Context)
+	lost      int   // sockets that the server ended
+	first     error // why the first of them ended
 }
 
 // clock is the time since the run began, on which stamps are.
