@@ -21,13 +21,14 @@ const rotationTime = 30 * time.Second
 func (a *app) keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys",
-		Short: "Make, list and rotate the keys of gossip, and make API keys",
+		Short: "Make, list and rotate the keys of gossip, make certificates and API keys",
 		Long: "Gossip between routers and presence instances is encrypted with keys that all of them share\n" +
-			"(--gossip-key-file). Backends call routers and presence instances with API keys (api-keys).",
+			"(--gossip-key-file). Services know each other by certificates (--tls-cert). Backends call routers and\n" +
+			"presence instances with API keys (api-keys).",
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.keysGenerateCommand(), a.keysListCommand(), a.keysRotateCommand(), a.keysAPICommand())
+	cmd.AddCommand(a.keysGenerateCommand(), a.keysListCommand(), a.keysRotateCommand(), a.keysCertsCommand(), a.keysAPICommand())
 	return cmd
 }
 
