@@ -3,10 +3,11 @@
 package compose
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -22,7 +23,7 @@ func TestFleet(t *testing.T) {
 		s.healthy(t, service, n)
 	}
 	s.agreed(t, 3, 3)
-	c := gather(t, s.address, 60)
+	c := gather(t, startNode(t), s.address, 60)
 	for _, step := range []struct {
 		name string
 		run  func(*testing.T, *stack, crowd)
@@ -30,6 +31,8 @@ func TestFleet(t *testing.T) {
 		{"clients of three edges hear each other", spread},
 		{"a backend decides about rooms", chat},
 		{"a container may write nothing", readOnly},
+		{"a caller without a certificate is refused", refused},
+		{"certificates are renewed", renewed},
 		{"a router is upgraded alone", upgradeRouter},
 		{"a router's network is cut, and heals", cutRouter},
 		{"an edge is upgraded alone", upgradeEdge},
@@ -55,20 +58,21 @@ func spread(t *testing.T, s *stack, c crowd) {
 	c.talk(t, "at the beginning")
 }
 
-func chat(t *testing.T, s *stack, _ crowd) {
-	ctx, cancel := context.WithCancel(t.Context())
-	ada := visit(ctx, s.address, "room:lobby", map[string]string{"name": "ada"})
-	bob := visit(ctx, s.address, "room:lobby", map[string]string{"name": "bob"})
-	defer func() {
-		cancel()
-		<-ada.done
-		<-bob.done
-	}()
-	crowd{ada, bob}.present(t)
-	if _, err := ada.say("say", "hello"); err != nil {
+func chat(t *testing.T, s *stack, c crowd) {
+	var room crowd
+	for _, name := range []string{"ada", "bob"} {
+		room = append(room, c[0].node.visit(t, s.address, "room:lobby", map[string]string{"name": name}))
+	}
+	room.present(t)
+	if err := room[0].say("say", "hello"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "both hear it", func() error { return crowd{ada, bob}.hear("hello") })
+	if err := room.hear(10*time.Second, "hello"); err != nil {
+		t.Error(err)
+	}
+	for _, v := range room {
+		v.leave(t)
+	}
 }
 
 func readOnly(t *testing.T, s *stack, _ crowd) {
@@ -86,6 +90,53 @@ func readOnly(t *testing.T, s *stack, _ crowd) {
 	}
 }
 
+// refused shows that gRPC is not for everybody in the network, and that only one
+// container ever sees the authority's key.
+func refused(t *testing.T, s *stack, _ crowd) {
+	run := []string{"run", "--rm", "-T", "-e", "SKEIN_TLS_CERT=", "-e", "SKEIN_TLS_KEY="}
+	for name, without := range map[string][]string{"certificate": nil, "TLS": {"-e", "SKEIN_TLS_CA=", "-e", "SKEIN_TLS_SERVER_NAME="}} {
+		if out, err := s.try(t.Context(), "docker-compose", s.args(slices.Concat(run, without, []string{"skein", "members"})...)...); err == nil {
+			t.Errorf("answered a caller without %s: %s", name, out)
+		} else if !strings.Contains(err.Error(), "cannot reach a router") {
+			t.Error(err)
+		}
+	}
+	for id := range strings.FieldsSeq(s.compose(t, "ps", "-q")) {
+		what := s.docker(t, "inspect", "--format", "{{.Config.Image}} {{.Config.Env}} {{range .Mounts}}{{.Destination}}:{{.RW}} {{end}}", id)
+		keys := strings.HasPrefix(what, "skein:")
+		if strings.Contains(what, "SKEIN_INSECURE") || !keys && (strings.Contains(what, "/certs:true") || strings.Contains(what, "/authority")) {
+			t.Errorf("a container may do too much: %s", what)
+		}
+	}
+}
+
+// renewed has the authority sign anew, since all certificates are to be for
+// another host, too. No client notices, and services take them.
+func renewed(t *testing.T, s *stack, c crowd) {
+	before := c.lost()
+	var certs []struct{ Name, Did string }
+	out := s.compose(t, "run", "--rm", "-T", "keys",
+		"keys", "certs", "router", "presence", "edge", "operator", "--san=skein.internal,"+newName, "--dir=/certs", "--authority=/authority", "--output=json")
+	if err := json.Unmarshal([]byte(out), &certs); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, cert := range certs {
+		if want := map[bool]string{true: "kept", false: "renewed"}[cert.Name == "ca"]; cert.Did != want {
+			t.Errorf("%s was %s, want %s", cert.Name, cert.Did, want)
+		}
+	}
+	eventually(t, 30*time.Second, "a router shows its new certificate", func() error {
+		_, err := s.try(t.Context(), "docker-compose", s.args("run", "--rm", "-T", "-e", "SKEIN_TLS_SERVER_NAME="+newName, "skein", "members")...)
+		return err
+	})
+	s.agreed(t, 3, 3)
+	c.talk(t, "with new certificates")
+	c.stayed(t, before, "certificates were renewed")
+}
+
+// newName is a host that certificates are not for at first.
+const newName = "renewed.internal"
+
 // replace stops a container and has another take its place, as for an upgrade.
 func (s *stack) replace(t *testing.T, service string) {
 	t.Helper()
@@ -97,60 +148,20 @@ func (s *stack) replace(t *testing.T, service string) {
 }
 
 func upgradeRouter(t *testing.T, s *stack, c crowd) {
-	before := c.ended()
+	before := c.lost()
 	speeches := speak(t, c[0])
 	s.replace(t, "router")
 	s.agreed(t, 3, 3)
 	texts := speeches()
 	c.talk(t, "with another router")
 	c.stayed(t, before, "a router was replaced")
-	for i, v := range c {
-		for _, text := range texts {
-			if !v.hasHeard(text) {
-				t.Fatalf("visitor %d has not heard %q of %d while a router was replaced", i, text, len(texts))
-			}
-		}
-	}
-}
-
-// speak has a visitor say something ten times a second until the function it
-// returns is called, which returns what was said.
-func speak(t *testing.T, v *visitor) (stop func() []string) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	said, failed := make(chan []string, 1), make(chan error, 1)
-	go func() {
-		var texts []string
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for ctx.Err() == nil {
-			text := fmt.Sprintf("speech %d", len(texts))
-			if _, err := v.say("said", text); err != nil {
-				failed <- err
-				break
-			}
-			texts = append(texts, text)
-			select {
-			case <-ctx.Done():
-			case <-tick.C:
-			}
-		}
-		said <- texts
-	}()
-	return func() []string {
-		cancel()
-		texts := <-said
-		select {
-		case err := <-failed:
-			t.Errorf("the speaker was interrupted: %v", err)
-		default:
-		}
-		return texts
+	if err := c.hear(5*time.Second, texts...); err != nil {
+		t.Errorf("%v of %d that were said while a router was replaced", err, len(texts))
 	}
 }
 
 func cutRouter(t *testing.T, s *stack, c crowd) {
-	before := c.ended()
+	before := c.lost()
 	id := s.containers(t, "router")[0]
 	network := project + "_mesh"
 	address := s.docker(t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+network+`").IPAddress}}`, id)
@@ -164,13 +175,13 @@ func cutRouter(t *testing.T, s *stack, c crowd) {
 }
 
 func upgradeEdge(t *testing.T, s *stack, c crowd) {
-	before := c.ended()
+	before := c.lost()
 	s.replace(t, "edge")
 	s.agreed(t, 3, 3)
 	c.present(t)
 	c.talk(t, "with another edge")
-	if moved := c.ended() - before; moved == 0 || moved > len(c) {
-		t.Errorf("%d sockets ended; only those of one edge should, once each", moved)
+	if moved := c.lost() - before; moved == 0 || moved > len(c) {
+		t.Errorf("%d channels were lost; only those of one edge should be, once each", moved)
 	}
 }
 

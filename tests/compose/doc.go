@@ -1,6 +1,7 @@
 // Package compose tests deploy/compose as its users meet it: a real container
-// engine, the very compose file and Dockerfiles, and clients that come through
-// HAProxy's published port on loopback.
+// engine, the very compose file and Dockerfiles, and phoenix.js clients, whose
+// packages are those of tests/phoenixjs, that come through HAProxy's published
+// port on loopback.
 //
 // No registry is needed: what the images stand on is made from this machine's
 // own files. The tests have the build tag e2e, need root, the engine and
