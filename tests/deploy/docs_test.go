@@ -31,7 +31,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     generic) secret=$CLUSTER/$2; mkdir -p "$secret"; shift ;;
     --from-literal=*) pair=${1#*=}; printf %s "${pair#*=}" >"$secret/${pair%%=*}" ;;
-    --from-file=*) cp "${1#*=}" "$secret/" ;;
+    --from-file=*) pair=${1#*=}; cp "${pair#*=}" "$secret/${pair%%=*}" ;;
     -k) cp "$2/kustomization.yaml" "$CLUSTER/" ;;
     --overrides=*) printf %s "${1#*=}" >"$CLUSTER/pod.json" ;;
   esac
@@ -59,8 +59,13 @@ func followed(t *testing.T) (cluster string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(checkout, filepath.Join(dir, "skein")); err != nil {
-		t.Fatal(err)
+	for link, to := range map[string]string{
+		filepath.Join(dir, "skein"):      checkout,
+		filepath.Join(programs, "skein"): filepath.Join(checkout, "bin/skein"),
+	} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CLUSTER="+cluster, "PATH="+programs+":"+os.Getenv("PATH"))

@@ -21,7 +21,7 @@ var elsewhere = []struct {
 	{ref{"docs/backends.md", "curl http://127.0.0.1:5002/v1/publish"}, "services/router/http_test.go", "TestCurlsOfTheDocs"},
 	{ref{"docs/deploy.md", "kubectl create namespace"}, "tests/deploy/docs_test.go", "TestKubernetesDocs"},
 	{ref{"docs/deploy.md", "mkdir -p fleet"}, "tests/deploy/docs_test.go", "TestKubernetesDocsOverlay"},
-	{ref{"docs/deploy.md", "openssl req -x509"}, "tests/deploy/docs_test.go", "TestKubernetesDocs"},
+	{ref{"docs/deploy.md", "mkdir -p certs"}, "tests/deploy/docs_test.go", "TestKubernetesDocs"},
 	{ref{"docs/deploy.md", "sk() {"}, "tests/deploy/docs_test.go", "TestKubernetesDocs"},
 	{ref{"docs/getting-started.md", "examples/go-chat/run"}, "tests/e2e/examples/chat_test.go", "TestGoChat"},
 	{ref{"docs/getting-started.md", "cd examples/node-chat"}, "tests/e2e/examples/chat_test.go", "TestNodeChat"},
