@@ -24,7 +24,7 @@ func DefaultTelemetry() TelemetryOptions {
 	f := DefaultFanout()
 	return TelemetryOptions{
 		Topics: f.Topics, Sockets: f.Sockets, Publishers: f.Publishers, Rate: f.Rate, Payload: f.Payload,
-		Rounds: 120, Turn: 400 * time.Millisecond,
+		Rounds: 18, Turn: 4 * time.Second, // spans are sent at its end: about as often as by default
 	}
 }
 
