@@ -19,7 +19,7 @@ type TelemetryOptions struct {
 }
 
 // DefaultTelemetry publishes 50 messages a second to a topic with 1,000
-// subscribers for two and a half minutes.
+// subscribers for three and a half minutes.
 func DefaultTelemetry() TelemetryOptions {
 	f := DefaultFanout()
 	return TelemetryOptions{
