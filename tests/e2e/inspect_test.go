@@ -64,12 +64,12 @@ func TestInspect(t *testing.T) {
 		contains(t, f.skein(t, "log-level", node), "debug")
 		contains(t, f.skein(t, "log-level", node, "reset"), "from level info.")
 	}
-	contains(t, f.edges[0].Output.String(), `"msg":"log level changes"`, `"by":"127.0.0.1:`)
-	contains(t, f.routers[0].Output.String(), `"msg":"audit"`, "AdminService/Connections", "room:other", `"by":"127.0.0.1:`)
-	contains(t, f.presence.Output.String(), `"msg":"audit"`, "AdminService/SetLogLevel")
+	logged(t, f.edges[0].Process, `"msg":"log level changes"`, `"by":"127.0.0.1:`)
+	logged(t, f.routers[0].Process, `"msg":"audit"`, "AdminService/Connections", "room:other", `"by":"127.0.0.1:`)
+	logged(t, f.presence.Process, `"msg":"audit"`, "AdminService/SetLogLevel")
 
 	contains(t, f.skein(t, "kick", "--connection", name), "Closed 1 connection")
-	contains(t, f.routers[0].Output.String(), "RouterService/Disconnect")
+	logged(t, f.routers[0].Process, "RouterService/Disconnect")
 	process.Eventually(t, 10*time.Second, "the connection is gone", func() bool {
 		_, stderr, code := run(t, "skein", f.at("conn", name)...)
 		return code == 1 && strings.Contains(stderr, "it may have ended")

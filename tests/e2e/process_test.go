@@ -5,7 +5,9 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,4 +34,14 @@ func run(t *testing.T, name string, args ...string) (stdout, stderr string, code
 		t.Fatalf("run %s %q: %v", name, args, err)
 	}
 	return out.String(), problems.String(), cmd.ProcessState.ExitCode()
+}
+
+// logged waits until a process has logged some texts: its output comes through a
+// pipe, later than its answers.
+func logged(t *testing.T, p *process.Process, texts ...string) {
+	t.Helper()
+	process.Eventually(t, time.Minute, fmt.Sprintf("%s logs %q", p.ID, texts), func() bool {
+		log := p.Output.String()
+		return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(log, text) })
+	})
 }
