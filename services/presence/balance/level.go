@@ -70,7 +70,7 @@ func (p *pool) level(away int) {
 // pair sets what each edge gives away: its surplus, but together not more than
 // those that take lack.
 func (p *pool) pair() {
-	surplus, lacking := 0, 0
+	surplus, room := 0, lacking(p.nodes)
 	weights, have := make([]float64, len(p.nodes)), make([]int, len(p.nodes))
 	for i, n := range p.nodes {
 		if n.gives {
@@ -78,13 +78,10 @@ func (p *pool) pair() {
 		}
 		weights[i] = float64(have[i])
 		surplus += have[i]
-		if n.takes {
-			lacking += n.deficit()
-		}
 	}
 	moves := have
-	if surplus > lacking {
-		moves = apportion(lacking, weights, have)
+	if surplus > room {
+		moves = apportion(room, weights, have)
 	}
 	for i, n := range p.nodes {
 		n.moves = moves[i]
@@ -100,11 +97,14 @@ func movesOf(nodes []*node) int {
 	return sum
 }
 
-// lacking is how many connections these edges have less than their targets, all
-// together.
-func lacking(nodes []*node) (sum int) {
+// lacking is how many connections those that take some have less than their
+// targets, all together.
+func lacking(nodes []*node) int {
+	sum := 0
 	for _, n := range nodes {
-		sum += n.deficit()
+		if n.takes {
+			sum += n.deficit()
+		}
 	}
 	return sum
 }

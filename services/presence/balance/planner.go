@@ -177,14 +177,13 @@ func (p *Planner) rate(f *fleet, moves int) float64 {
 // takers is how many edges there are to take who is moved: the one that lacks most
 // counts as one, the others by what they lack beside it.
 func takers(f *fleet) float64 {
-	lacking, most := 0, 1
-	for _, n := range f.serving() {
+	serving, most := f.serving(), 1
+	for _, n := range serving {
 		if n.takes {
-			lacking += n.deficit()
 			most = max(most, n.deficit())
 		}
 	}
-	return max(float64(lacking)/float64(most), 1)
+	return max(float64(lacking(serving))/float64(most), 1)
 }
 
 // explain gives every edge the reason of its target and weight.

@@ -108,13 +108,7 @@ func (f *fleet) polled() bool {
 // steerDrain sends the clients of edges that drain where they need not move
 // again: to edges of the newer version as far as these have room, else to all.
 func (p *pool) steerDrain() {
-	room := 0
-	for _, n := range p.nodes {
-		if n.takes {
-			room += n.deficit()
-		}
-	}
-	if p.newest != "" && room < p.leaving/spill {
+	if p.newest != "" && lacking(p.nodes) < p.leaving/spill {
 		for _, n := range p.nodes {
 			n.takes = n.serving
 		}
