@@ -94,7 +94,7 @@ func (n *Node) LogLevel() *meshv1.LogLevel {
 // SetLogLevel changes what counts, and logs that at whichever of the two levels
 // shows it.
 func (n *Node) SetLogLevel(ctx context.Context, req *meshv1.SetLogLevel) (*meshv1.LogLevel, error) {
-	level, d, err := Check(req.GetLevel(), req.GetForMs())
+	level, d, err := CheckLogLevel(req.GetLevel(), req.GetForMs())
 	if err != nil {
 		return nil, err
 	}
@@ -117,9 +117,9 @@ func (n *Node) SetLogLevel(ctx context.Context, req *meshv1.SetLogLevel) (*meshv
 	return n.LogLevel(), nil
 }
 
-// Check says what is wrong with a change of the log level; 0 milliseconds mean
-// five minutes.
-func Check(level string, forMs uint64) (slog.Level, time.Duration, error) {
+// CheckLogLevel says what is wrong with a change of the log level; 0 milliseconds
+// mean five minutes.
+func CheckLogLevel(level string, forMs uint64) (slog.Level, time.Duration, error) {
 	levels := map[string]slog.Level{
 		"": 0, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}

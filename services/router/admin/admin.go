@@ -89,7 +89,7 @@ func (s *Server) Node(ctx context.Context, req *adminv1.NodeRequest) (*adminv1.N
 
 // SetLogLevel implements skein.admin.v1.
 func (s *Server) SetLogLevel(ctx context.Context, req *adminv1.SetLogLevelRequest) (*adminv1.SetLogLevelResponse, error) {
-	if _, _, err := node.Check(req.GetLevel(), req.GetForMs()); err != nil {
+	if _, _, err := node.CheckLogLevel(req.GetLevel(), req.GetForMs()); err != nil {
 		return nil, bad("level", err.Error())
 	}
 	change := &meshv1.SetLogLevel{Level: req.GetLevel(), ForMs: req.GetForMs(), By: rpc.Caller(ctx)}
